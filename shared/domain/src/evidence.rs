@@ -1,0 +1,154 @@
+//! Everything a decision may look at, each part saying whether it was there.
+
+use crate::{Harm, Revision};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// All that a decision may look at. Gathered by a shell, kept on the record, enough to decide again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Which version of the post this is.
+    pub revision: Revision,
+    /// What the event itself said, without its content.
+    pub post: PostFacts,
+    /// One score for each harm that a model was asked about.
+    pub scores: BTreeMap<Harm, Score>,
+    /// Feature values by name. A feature that nobody looked for stands in none of these.
+    pub features: BTreeMap<String, FeatureState>,
+    /// Whether attached media could be looked at.
+    pub media: Availability,
+    /// Whether a person decided an earlier revision of this post.
+    pub verdict_before: VerdictBefore,
+}
+
+impl Evidence {
+    /// What is known before anybody looked: the revision and the event's own facts.
+    #[must_use]
+    pub fn of(revision: Revision, post: PostFacts) -> Self {
+        Self {
+            revision,
+            post,
+            scores: BTreeMap::new(),
+            features: BTreeMap::new(),
+            media: Availability::None,
+            verdict_before: VerdictBefore::No,
+        }
+    }
+}
+
+/// What the event said about the post, besides its content.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostFacts {
+    /// Language tag as given; empty where none was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub lang: String,
+    /// Surface as given; empty where none was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub surface: String,
+    /// How many media are attached.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub media_count: u32,
+    /// Whether it answers another post.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_reply: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// What a model said about one harm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// Probability before calibration, 0 to 1.
+    pub raw: Option<f64>,
+    /// Calibrated probability, 0 to 1: the number that bands compare, exactly as stored.
+    pub calibrated: Option<f64>,
+    /// Which model, as `name@version`.
+    pub model: String,
+    /// Whether there is a score at all.
+    pub state: ScoreState,
+}
+
+impl Score {
+    /// A score that was asked for and could not be had.
+    #[must_use]
+    pub fn unavailable(model: impl Into<String>) -> Self {
+        Self { raw: None, calibrated: None, model: model.into(), state: ScoreState::Unavailable }
+    }
+
+    /// The number that bands compare: `Some` only where the state is `ok` and the number is one.
+    #[must_use]
+    pub fn value(&self) -> Option<f64> {
+        self.calibrated.filter(|value| self.state == ScoreState::Ok && value.is_finite())
+    }
+}
+
+/// Whether a model answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreState {
+    /// It answered.
+    Ok,
+    /// It was asked and could not answer, or the text is outside what it knows.
+    Unavailable,
+    /// It was not asked, because nothing for it to read exists.
+    Skipped,
+}
+
+/// The value of a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FeatureValue {
+    /// Yes or no.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any number.
+    Float(f64),
+}
+
+/// Feature values by name.
+pub type FeatureValues = BTreeMap<String, FeatureValue>;
+
+/// What is known of one feature. The four are different things, and stay different on the record.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureState {
+    /// Known and fresh.
+    Present(FeatureValue),
+    /// Known, but older than its definition allows. Rules read the value; the record says it was stale.
+    Stale(FeatureValue),
+    /// Looked for and not there: a new author is normal. Rules read the definition's default.
+    Missing,
+    /// The store could not be asked. Rules that need it cannot be evaluated.
+    Unavailable,
+}
+
+/// Whether something the evidence may hold could be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// There is none of it.
+    #[default]
+    None,
+    /// It was looked at.
+    Available,
+    /// It is there and could not be looked at.
+    Unavailable,
+}
+
+/// Whether a person decided an earlier revision of the same post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictBefore {
+    /// No, or this is the first revision.
+    #[default]
+    No,
+    /// Yes: a machine does not replace it in silence, so the new revision goes to review.
+    Yes,
+    /// The store could not be asked.
+    Unavailable,
+}

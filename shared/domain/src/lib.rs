@@ -1,0 +1,27 @@
+//! The judgement of Moderato, and nothing else: posts, evidence, policies and the decision between them.
+//!
+//! Everything here is pure: no I/O, no clock, no randomness, no `async`. A shell gathers [`Evidence`], calls
+//! [`decide`], and writes down what came back as a [`DecisionRecord`]; what the record owes to others is
+//! [`DecisionRecord::owed`], again a pure function, so that sending it twice sends the same ids.
+
+pub mod condition;
+mod decide;
+mod evidence;
+mod id;
+pub mod policy;
+mod post;
+mod record;
+mod timestamp;
+
+pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
+pub use evidence::{
+    Availability, Evidence, FeatureState, FeatureValue, FeatureValues, PostFacts, Score, ScoreState, VerdictBefore,
+};
+pub use id::{AuthorId, Harm, IdError, PostId, Revision, decision_id, sha256_hex};
+pub use policy::{Decision, Policy, PolicyError};
+pub use post::{MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
+pub use record::{
+    ActionKind, ActionRequest, DecisionRecord, Explanation, FeatureRecord, ModelRef, Owed, PolicyRef, Review,
+    ReviewTask, ScoreRecord, Setting, Span,
+};
+pub use timestamp::{Timestamp, TimestampError};

@@ -1,0 +1,389 @@
+//! What is written down of a decision, and what it owes to others.
+
+use crate::policy::{Decision, Policy};
+use crate::{
+    AuthorId, Availability, DecidedBy, Evidence, FeatureState, FeatureValues, Harm, Judgement, PostFacts, PostId, Reason,
+    Revision, Score, ScoreState, Timestamp, VerdictBefore, decision_id,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A decision with all it was decided on, and no content: digests and spans only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// See [`decision_id`].
+    pub decision_id: String,
+    /// The post.
+    pub post_id: PostId,
+    /// Which version of it.
+    pub revision: Revision,
+    /// Who wrote it.
+    pub author_id: Option<AuthorId>,
+    /// What is done with it.
+    pub decision: Decision,
+    /// Calibrated probability of the leading harm; null where no model answered.
+    pub score: Option<f64>,
+    /// Who it goes back to.
+    pub decided_by: DecidedBy,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// Who should look, and until when; absent for approve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// What models said, by harm.
+    pub scores: BTreeMap<Harm, ScoreRecord>,
+    /// The policy that was applied.
+    pub policy: PolicyRef,
+    /// The model of the leading harm.
+    pub model: ModelRef,
+    /// The feature values that were looked at.
+    pub features: FeatureRecord,
+    /// What the event said besides its content.
+    #[serde(default)]
+    pub post: PostFacts,
+    /// Attached media.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub media: Availability,
+    /// Whether a person decided an earlier revision.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub verdict_before: VerdictBefore,
+    /// Where in the text the score comes from; absent for approve unless asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
+    /// Whether a second opinion is on its way.
+    pub provisional: bool,
+    /// 1 for the first decision on this revision, growing when it is decided again.
+    pub attempt: u32,
+    /// Evidence and parts of the service that were not to be had.
+    pub degraded: Vec<String>,
+    /// When the event reached the queue.
+    pub received_at: Timestamp,
+    /// When this was decided.
+    pub decided_at: Timestamp,
+    /// What deciding cost, in millionths of a US dollar; an estimate from list prices.
+    pub cost_usd_micro: f64,
+    /// `decision/1`.
+    pub schema: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Who should look at a decided post.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Review {
+    /// The policy's lane.
+    pub lane: String,
+    /// Its priority at the time: 1 is the most urgent.
+    pub priority: u8,
+    /// Until when.
+    pub due_at: Timestamp,
+}
+
+/// A score as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRecord {
+    /// Before calibration.
+    pub raw: Option<f64>,
+    /// After it.
+    pub calibrated: Option<f64>,
+    /// `name@version`.
+    pub model: String,
+    /// Whether there is one.
+    pub state: ScoreState,
+}
+
+/// Which policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRef {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// Digest of its file.
+    pub sha256: String,
+}
+
+/// Which model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRef {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Digest of its manifest, which carries the digests of its files.
+    pub sha256: String,
+}
+
+/// The feature values a decision was made on, at the time it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct FeatureRecord {
+    /// The set of definitions.
+    pub set: String,
+    /// Digest of the definitions.
+    pub sha256: String,
+    /// Values that were present or stale.
+    pub values: FeatureValues,
+    /// Looked for and not there.
+    pub missing: Vec<String>,
+    /// Older than their definition allows; their values stand in `values`.
+    pub stale: Vec<String>,
+    /// Could not be asked for.
+    pub unavailable: Vec<String>,
+}
+
+/// Which parts of the text the score comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// How it was found: `linear` for the weights of the linear model.
+    pub method: String,
+    /// At most five, the heaviest first.
+    pub spans: Vec<Span>,
+}
+
+/// A part of the text, in Unicode code points from its beginning; the end is not included.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// First code point.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+    /// What it adds to the log-odds of the harm.
+    pub weight: f64,
+}
+
+/// A task for reviewers. Its id is a function of the decision's, so that sending it twice makes one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReviewTask {
+    /// `task/1`.
+    pub schema: String,
+    /// `<decision_id>-task`.
+    pub task_id: String,
+    /// The decision.
+    pub decision_id: String,
+    /// The post.
+    pub post_id: PostId,
+    /// Which version of it.
+    pub revision: Revision,
+    /// Who wrote it.
+    pub author_id: Option<AuthorId>,
+    /// What was decided for now.
+    pub decision: Decision,
+    /// Calibrated probability of the leading harm.
+    pub score: Option<f64>,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// The policy's lane.
+    pub lane: String,
+    /// 1 is the most urgent.
+    pub priority: u8,
+    /// Until when a person should have looked.
+    pub due_at: Timestamp,
+    /// When the decision was made.
+    pub created_at: Timestamp,
+}
+
+/// What the platform is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// Hide the post.
+    Hide,
+    /// Show the post: an earlier revision of it may have been hidden.
+    Publish,
+}
+
+/// An enforcement action. Its id is a function of the decision's, so that sending it twice asks once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionRequest {
+    /// `action/1`.
+    pub schema: String,
+    /// `<decision_id>-<attempt>-<action>`.
+    pub action_id: String,
+    /// The decision.
+    pub decision_id: String,
+    /// The post.
+    pub post_id: PostId,
+    /// Which version of it: a consumer that knows a newer one drops this.
+    pub revision: Revision,
+    /// Who wrote it.
+    pub author_id: Option<AuthorId>,
+    /// What to do.
+    pub action: ActionKind,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+}
+
+/// What a decision owes to others.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Owed {
+    /// To reviewers.
+    pub task: Option<ReviewTask>,
+    /// To the platform.
+    pub action: Option<ActionRequest>,
+}
+
+/// Where and when a decision is made, and with what: the parts of a record that are not judgement.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The model of the leading harm.
+    pub model: ModelRef,
+    /// Name of the feature definitions.
+    pub feature_set: String,
+    /// Digest of the feature definitions.
+    pub feature_sha256: String,
+    /// When the event reached the queue.
+    pub received_at: Timestamp,
+    /// Now.
+    pub decided_at: Timestamp,
+}
+
+impl DecisionRecord {
+    /// Writes down a judgement with the evidence it was made on. The cost is filled in by whoever stores it.
+    #[must_use]
+    pub fn new(
+        (post_id, author_id): (PostId, Option<AuthorId>),
+        evidence: &Evidence,
+        policy: &Policy,
+        judgement: Judgement,
+        setting: Setting,
+    ) -> Self {
+        let revision = evidence.revision;
+        let lane = judgement.lane.and_then(|name| policy.lanes.get(&name).map(|lane| (name, *lane)));
+        Self {
+            decision_id: decision_id(&post_id, revision),
+            post_id,
+            revision,
+            author_id,
+            decision: judgement.decision,
+            score: judgement.score,
+            decided_by: judgement.decided_by,
+            reasons: judgement.reasons,
+            review: lane.map(|(name, lane)| Review {
+                lane: name,
+                priority: lane.priority,
+                due_at: setting.decided_at.plus_minutes(lane.due_minutes),
+            }),
+            scores: evidence.scores.iter().map(|(harm, score)| (harm.clone(), score.into())).collect(),
+            policy: PolicyRef {
+                id: policy.id.clone(),
+                version: policy.version.clone(),
+                sha256: policy.sha256.clone(),
+            },
+            model: setting.model,
+            features: features(evidence, setting.feature_set, setting.feature_sha256),
+            post: evidence.post.clone(),
+            media: evidence.media,
+            verdict_before: evidence.verdict_before,
+            explanation: None,
+            provisional: false,
+            attempt: 1,
+            degraded: judgement.degraded,
+            received_at: setting.received_at,
+            decided_at: setting.decided_at,
+            cost_usd_micro: 0.0,
+            schema: "decision/1".to_owned(),
+        }
+    }
+
+    /// The evidence this was decided on: deciding on it again under the same policy gives the same (law 7).
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let recorded = &self.features;
+        let stale = |name: &String| recorded.stale.contains(name);
+        let values = recorded.values.iter().map(|(name, value)| {
+            (name.clone(), if stale(name) { FeatureState::Stale(*value) } else { FeatureState::Present(*value) })
+        });
+        let missing = recorded.missing.iter().map(|name| (name.clone(), FeatureState::Missing));
+        let unavailable = recorded.unavailable.iter().map(|name| (name.clone(), FeatureState::Unavailable));
+        Evidence {
+            revision: self.revision,
+            post: self.post.clone(),
+            scores: self.scores.iter().map(|(harm, score)| (harm.clone(), score.into())).collect(),
+            features: values.chain(missing).chain(unavailable).collect(),
+            media: self.media,
+            verdict_before: self.verdict_before,
+        }
+    }
+
+    /// What this decision owes to reviewers and to the platform: a function of the record alone, so that a message
+    /// delivered again sends the same ids. A person's decision owes nothing from here. A first revision that is not
+    /// hidden owes the platform nothing: it is published already.
+    #[must_use]
+    pub fn owed(&self) -> Owed {
+        if self.decided_by == DecidedBy::Human {
+            return Owed::default();
+        }
+        let action = match self.decision {
+            Decision::Hide => Some(ActionKind::Hide),
+            Decision::Approve | Decision::Review if self.revision > Revision::FIRST => Some(ActionKind::Publish),
+            Decision::Approve | Decision::Review => None,
+        };
+        Owed {
+            task: self.review.as_ref().map(|review| ReviewTask {
+                schema: "task/1".to_owned(),
+                task_id: format!("{}-task", self.decision_id),
+                decision_id: self.decision_id.clone(),
+                post_id: self.post_id.clone(),
+                revision: self.revision,
+                author_id: self.author_id.clone(),
+                decision: self.decision,
+                score: self.score,
+                reasons: self.reasons.clone(),
+                lane: review.lane.clone(),
+                priority: review.priority,
+                due_at: review.due_at,
+                created_at: self.decided_at,
+            }),
+            action: action.map(|action| ActionRequest {
+                schema: "action/1".to_owned(),
+                action_id: format!(
+                    "{}-{}-{}",
+                    self.decision_id,
+                    self.attempt,
+                    if action == ActionKind::Hide { "hide" } else { "publish" }
+                ),
+                decision_id: self.decision_id.clone(),
+                post_id: self.post_id.clone(),
+                revision: self.revision,
+                author_id: self.author_id.clone(),
+                action,
+                reasons: self.reasons.clone(),
+                decided_at: self.decided_at,
+            }),
+        }
+    }
+}
+
+fn features(evidence: &Evidence, set: String, sha256: String) -> FeatureRecord {
+    let mut record = FeatureRecord { set, sha256, ..FeatureRecord::default() };
+    for (name, state) in &evidence.features {
+        match state {
+            FeatureState::Present(value) => {
+                record.values.insert(name.clone(), *value);
+            }
+            FeatureState::Stale(value) => {
+                record.values.insert(name.clone(), *value);
+                record.stale.push(name.clone());
+            }
+            FeatureState::Missing => record.missing.push(name.clone()),
+            FeatureState::Unavailable => record.unavailable.push(name.clone()),
+        }
+    }
+    record
+}
+
+impl From<&Score> for ScoreRecord {
+    fn from(score: &Score) -> Self {
+        Self { raw: score.raw, calibrated: score.calibrated, model: score.model.clone(), state: score.state }
+    }
+}
+
+impl From<&ScoreRecord> for Score {
+    fn from(score: &ScoreRecord) -> Self {
+        Self { raw: score.raw, calibrated: score.calibrated, model: score.model.clone(), state: score.state }
+    }
+}
