@@ -1,0 +1,14 @@
+//! Text features: tokens with their place in the raw text, windows over them, and hashed n-grams of words and
+//! characters. Pure functions of the text; training and serving call the same ones.
+//!
+//! Nothing here repairs evasion (leetspeak, spaced letters, look-alike letters): a text is lower-cased and cut, no more.
+
+mod hash;
+mod ngrams;
+mod tokens;
+mod windows;
+
+pub use hash::NgramHasher;
+pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
+pub use tokens::{Token, TokenKind, Tokenised, tokenise};
+pub use windows::{WindowSpec, windows};

@@ -1,0 +1,59 @@
+//! Fits Platt scaling.
+
+use crate::manifest::{Calibration, sigmoid};
+
+/// The scaling that makes log-odds fit what is true, by maximum likelihood: Newton's method on the two parameters,
+/// with Platt's smoothed targets, which keep it finite where the classes are separable.
+/// `None` if a class is missing, or if a higher score does not mean a higher share of positives.
+pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
+    let positives = positive.iter().filter(|p| **p).count();
+    let negatives = positive.len() - positives;
+    if positives == 0 || negatives == 0 {
+        return None;
+    }
+    let high = (positives as f64 + 1.0) / (positives as f64 + 2.0);
+    let low = 1.0 / (negatives as f64 + 2.0);
+    let rows: Vec<(f64, f64)> =
+        log_odds.iter().zip(positive).map(|(x, p)| (*x, if *p { high } else { low })).collect();
+    let loss = |c: &Calibration| -> f64 {
+        rows.iter().map(|(x, target)| softplus(c.slope * x + c.offset) - target * (c.slope * x + c.offset)).sum()
+    };
+    let mut fit = Calibration { slope: 1.0, offset: 0.0 };
+    let mut best = loss(&fit);
+    for _ in 0..100 {
+        let mut gradient = [0.0, 0.0];
+        let mut curvature = [1e-9, 0.0, 1e-9];
+        for (x, target) in &rows {
+            let probability = sigmoid(fit.slope * x + fit.offset);
+            let (error, spread) = (probability - target, probability * (1.0 - probability));
+            gradient = [gradient[0] + error * x, gradient[1] + error];
+            curvature = [curvature[0] + spread * x * x, curvature[1] + spread * x, curvature[2] + spread];
+        }
+        let determinant = curvature[0] * curvature[2] - curvature[1] * curvature[1];
+        let slope = (curvature[2] * gradient[0] - curvature[1] * gradient[1]) / determinant;
+        let offset = (curvature[0] * gradient[1] - curvature[1] * gradient[0]) / determinant;
+        let mut length = 1.0;
+        let next = loop {
+            let tried = Calibration { slope: fit.slope - length * slope, offset: fit.offset - length * offset };
+            if loss(&tried) <= best {
+                break tried;
+            }
+            length /= 2.0;
+            if length < 1e-6 {
+                break fit;
+            }
+        };
+        let moved = (next.slope - fit.slope).abs() + (next.offset - fit.offset).abs();
+        fit = next;
+        best = loss(&fit);
+        if moved < 1e-10 {
+            break;
+        }
+    }
+    (fit.slope > 0.0 && fit.slope.is_finite() && fit.offset.is_finite()).then_some(fit)
+}
+
+/// `ln(1 + exp(x))` without overflow.
+pub(crate) fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}

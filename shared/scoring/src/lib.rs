@@ -1,0 +1,22 @@
+//! Models that turn a text into a calibrated probability of a harm: loading them by digest, scoring, explaining,
+//! and training the n-gram baseline. This is the only crate that names ONNX Runtime (`ort`); which model is live is
+//! the registry's business, and what a probability leads to is the policy's.
+//!
+//! A post is scored alone, one window of text per run of the model, so that its score depends on nothing but itself.
+
+mod bundle;
+mod explain;
+mod manifest;
+mod model;
+mod runtime;
+
+pub mod calibration;
+pub mod metrics;
+pub mod onnx;
+pub mod train;
+
+pub use bundle::{Bundle, MANIFEST_FILE};
+pub use explain::Span;
+pub use manifest::{Calibration, Manifest, ModelFile};
+pub use model::{LoadError, ModelIdentity, ScoreError, Scored, TextModel};
+pub use runtime::{Onnx, RuntimeError, init};
