@@ -1,0 +1,76 @@
+# The commands of this project; `make help` lists them. Everything they install goes into .tools/, everything they
+# keep into .local/, both ignored by git.
+SHELL := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+STEP := infra/step.sh
+PYTHON_TOOLS := .tools/venv/bin
+CARGO_TARGET_DIR ?= target
+MODERATO := $(CARGO_TARGET_DIR)/release/moderato
+# For cargo-deny, the one tool that `make lint` only uses where it is installed.
+DENY_VERSION := 0.20.2
+
+STAGE ?= dev
+ARCHITECTURE ?= x86_64
+POSTS ?=
+
+export SAM_CLI_TELEMETRY := 0
+export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
+
+.PHONY: help up down forget test lint lint-tools deploy outputs tools build lock
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+
+up: build ## local AWS, template deployed, sample posts decided; POSTS=file.jsonl sends that file instead
+	@$(PYTHON_TOOLS)/python infra/local/stack.py up
+	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish
+	@$(STEP) 'features of the sample authors' $(MODERATO) features load infra/local/features.jsonl
+ifeq ($(POSTS),)
+	@$(STEP) 'sample posts through SQS' $(MODERATO) send infra/local/posts.jsonl --table
+else
+	@$(STEP) 'posts of $(POSTS) through SQS' $(MODERATO) send '$(POSTS)' --summary
+endif
+
+down: tools ## stop the local AWS, keep its state
+	@$(PYTHON_TOOLS)/python infra/local/stack.py down
+
+forget: tools ## stop the local AWS and delete its state
+	@$(PYTHON_TOOLS)/python infra/local/stack.py forget
+
+test: build ## every test: Rust, template, the stack end to end
+	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
+	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
+
+lint: tools ## format, clippy, template checks, licences
+	@$(STEP) 'cargo fmt' cargo fmt --all --check
+	@$(STEP) 'clippy' cargo clippy --locked --workspace --all-targets --release -- -D warnings
+	@$(STEP) 'cfn-lint' $(PYTHON_TOOLS)/cfn-lint template.yaml
+	@$(STEP) 'sam validate' env AWS_DEFAULT_REGION=us-east-1 $(PYTHON_TOOLS)/sam validate --lint
+	@if cargo deny --version >/dev/null 2>&1; then \
+	  $(STEP) 'cargo deny' cargo deny --locked check bans licenses sources; \
+	else \
+	  echo '==> cargo deny skipped: not installed (make lint-tools compiles it once, some minutes)'; \
+	fi
+
+lint-tools: ## compile cargo-deny into .tools/ for make lint
+	cargo install --locked --version $(DENY_VERSION) --root .tools/cargo cargo-deny
+
+deploy: tools ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITECTURE=arm64] [ZIG=1] [PARAMETERS='Name=value …']
+	@$(STEP) 'sam build (profile ship)' env PROFILE=ship ARCHITECTURE=$(ARCHITECTURE) $(PYTHON_TOOLS)/sam build --config-env $(STAGE)
+	@parameters=$$($(PYTHON_TOOLS)/python infra/parameters.py $(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)) && \
+	  $(PYTHON_TOOLS)/sam deploy --config-env $(STAGE) --parameter-overrides "$$parameters"
+	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)
+
+outputs: tools ## outputs of a deployed stage into .local/STAGE.env
+	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)
+
+tools: ## everything pinned into .tools/
+	@infra/tools.sh
+
+build: tools ## the whole workspace, once, as up and test use it
+	@$(STEP) 'cargo build --release' cargo build --locked --release --workspace
+
+lock: tools ## infra/requirements.in to infra/requirements.txt with hashes
+	@infra/lock.sh

@@ -1,0 +1,149 @@
+"""Deploys template.yaml, unchanged, to a local cloud, and reads a stack's outputs."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import subprocess
+import sys
+import time
+
+from cloud import REGION, ROOT, CloudError, LocalCloud, clean_environment
+
+STACK = "moderato-dev"
+DEPLOY_BUCKET = "moderato-local-deploy"
+DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+# Stack output -> name in the env files, which the `moderato` command reads.
+VARIABLES = {
+    "PostsQueueUrl": "POSTS_QUEUE_URL",
+    "PostsDlqUrl": "POSTS_DLQ_URL",
+    "TasksQueueUrl": "TASKS_QUEUE_URL",
+    "ActionsQueueUrl": "ACTIONS_QUEUE_URL",
+    "DecisionsTable": "DECISIONS_TABLE",
+    "FeaturesTable": "FEATURES_TABLE",
+    "ArtifactsBucket": "ARTIFACTS_BUCKET",
+    "ScoreFunction": "SCORE_FUNCTION",
+    "ScoreLogs": "SCORE_LOGS",
+}
+# Everything that what is deployed depends on; the binary stands for the Rust code.
+SOURCES = (
+    "template.yaml",
+    "samconfig.toml",
+    "functions/score/Makefile",
+    "infra/assemble.sh",
+    "infra/onnxruntime.sha256",
+    "shared/scoring/models",
+)
+
+
+def fingerprint(binary: pathlib.Path) -> str:
+    """Changes whenever a deployment would: sha256 over the names and bytes of all that goes into one."""
+    digest = hashlib.sha256()
+    files = [binary]
+    for source in SOURCES:
+        path = ROOT / source
+        files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        name = str(file.relative_to(ROOT)) if file != binary else "bootstrap"
+        digest.update(f"{name}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def release_binary() -> pathlib.Path:
+    """The score function as `cargo build --release` leaves it."""
+    import os
+
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "score"
+
+
+def deploy(cloud: LocalCloud, say=print) -> bool:
+    """Builds and deploys unless the same was deployed before. True when something was deployed."""
+    stamp = cloud.folder / "deployed"
+    wanted = fingerprint(release_binary())
+    status = stack_status(cloud)
+    if status in DONE and stamp.exists() and stamp.read_text() == wanted:
+        return False
+    stamp.unlink(missing_ok=True)
+    if status is not None and status not in DONE:
+        say(f"    the stack is in state {status}; the local cloud starts over")
+        cloud.reset()
+    build = cloud.folder / "build"
+    environment = clean_environment(cloud.endpoint) | {
+        "PROFILE": "release",
+        "ARCHITECTURE": "x86_64",
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_POLL_DELAY": "0.5",
+        "__SAM_CLI_APP_DIR": str(cloud.folder / "sam"),
+        "TMPDIR": str(cloud.folder / "tmp"),
+    }
+    (cloud.folder / "sam").mkdir(parents=True, exist_ok=True)
+    sam = [str(pathlib.Path(sys.executable).parent / "sam")]
+    _run(sam + ["build", "--config-env", "local", "--build-dir", str(build)], environment, cloud.folder / "sam-build.log", say)
+    cloud.client("s3").create_bucket(Bucket=DEPLOY_BUCKET)
+    _run(
+        sam + ["deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local", "--template-file", str(build / "template.yaml")],
+        environment,
+        cloud.folder / "sam-deploy.log",
+        say,
+    )
+    _make_concurrency_a_number(cloud)
+    stamp.write_text(wanted)
+    return True
+
+
+def _make_concurrency_a_number(cloud: LocalCloud) -> None:
+    """MiniStack keeps a parameter's value as text where AWS makes it a number, and its poller stumbles over that."""
+    functions = cloud.client("lambda")
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        limit = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
+        if limit is not None:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": int(limit)})
+
+
+def _run(command: list[str], environment: dict[str, str], log: pathlib.Path, say) -> None:
+    started = time.monotonic()
+    with open(log, "wb") as out:
+        code = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False).returncode
+    if code != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+        raise CloudError(f"{tail}\n`sam {command[1]}` failed with status {code}; all it said: {log}")
+    say(f"    sam {command[1]:<8} {time.monotonic() - started:5.1f} s")
+
+
+def stack_status(cloud: LocalCloud) -> str | None:
+    """State of the stack in CloudFormation's words, None when there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"]
+    except ClientError:
+        return None
+
+
+def outputs(cloudformation, stack: str) -> dict[str, str]:
+    """The outputs of a stack by their names in the env files."""
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    found = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    missing = [key for key in VARIABLES if key not in found]
+    if missing:
+        raise CloudError(f"stack `{stack}` lacks the outputs {', '.join(missing)}; deploy it again")
+    return {variable: found[key] for key, variable in VARIABLES.items()}
+
+
+def local_variables(cloud: LocalCloud) -> dict[str, str]:
+    """What a program needs to talk to the local stack: outputs, endpoint, credentials that nobody checks."""
+    return outputs(cloud.client("cloudformation"), STACK) | {
+        "AWS_ENDPOINT_URL": cloud.endpoint,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+
+
+def write_env(path: pathlib.Path, variables: dict[str, str]) -> None:
+    """KEY=value lines, written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    draft.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    draft.replace(path)
