@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -36,9 +37,9 @@ SOURCES = (
 )
 
 
-def fingerprint(binary: pathlib.Path) -> str:
+def fingerprint(binary: pathlib.Path, parameters: dict[str, str]) -> str:
     """Changes whenever a deployment would: sha256 over the names and bytes of all that goes into one."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
     files = [binary]
     for source in SOURCES:
         path = ROOT / source
@@ -52,15 +53,16 @@ def fingerprint(binary: pathlib.Path) -> str:
 
 def release_binary() -> pathlib.Path:
     """The score function as `cargo build --release` leaves it."""
-    import os
-
     return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "score"
 
 
-def deploy(cloud: LocalCloud, say=print) -> bool:
-    """Builds and deploys unless the same was deployed before. True when something was deployed."""
+def deploy(cloud: LocalCloud, say=print, parameters: dict[str, str] | None = None) -> bool:
+    """Builds and deploys unless the same was deployed before. True when something was deployed.
+
+    `parameters` of the template stand in for those of samconfig.toml.
+    """
     stamp = cloud.folder / "deployed"
-    wanted = fingerprint(release_binary())
+    wanted = fingerprint(release_binary(), parameters or {})
     status = stack_status(cloud)
     if status in DONE and stamp.exists() and stamp.read_text() == wanted:
         return False
@@ -81,12 +83,11 @@ def deploy(cloud: LocalCloud, say=print) -> bool:
     sam = [str(pathlib.Path(sys.executable).parent / "sam")]
     _run(sam + ["build", "--config-env", "local", "--build-dir", str(build)], environment, cloud.folder / "sam-build.log", say)
     cloud.client("s3").create_bucket(Bucket=DEPLOY_BUCKET)
-    _run(
-        sam + ["deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local", "--template-file", str(build / "template.yaml")],
-        environment,
-        cloud.folder / "sam-deploy.log",
-        say,
-    )
+    command = sam + ["deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
+    command += ["--template-file", str(build / "template.yaml")]
+    if parameters:
+        command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+    _run(command, environment, cloud.folder / "sam-deploy.log", say)
     _make_concurrency_a_number(cloud)
     stamp.write_text(wanted)
     return True

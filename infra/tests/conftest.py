@@ -1,0 +1,112 @@
+"""The `stack` fixture: template.yaml, unchanged, deployed with the real binary to a local AWS of the tests' own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+
+import pytest
+
+from cloud import ROOT, LocalCloud, free_port
+from deploy import deploy, local_variables, release_binary
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the SAM transform wants one
+
+EVENTS = ROOT / "events"
+
+
+@dataclasses.dataclass
+class Stack:
+    """A deployed stack: `variables` is what .local/stack.env holds, by name."""
+
+    cloud: LocalCloud
+    variables: dict[str, str]
+    topic: str
+    content_bucket: str
+
+    def client(self, service: str):
+        """A boto3 client of the local AWS."""
+        return self.cloud.client(service)
+
+    def environment(self) -> dict[str, str]:
+        """The environment in which the `moderato` command talks to this stack, and to nothing else."""
+        return {"PATH": os.environ["PATH"], "HOME": str(self.cloud.folder)} | self.variables
+
+    def send(self, bodies: list[str]) -> None:
+        """Puts message bodies on the posts queue."""
+        queue = self.client("sqs")
+        for start in range(0, len(bodies), 10):
+            entries = [{"Id": str(i), "MessageBody": body} for i, body in enumerate(bodies[start : start + 10])]
+            answer = queue.send_message_batch(QueueUrl=self.variables["POSTS_QUEUE_URL"], Entries=entries)
+            assert not answer.get("Failed"), answer["Failed"]
+
+    def waiting(self, queue: str) -> int:
+        """Messages in a queue, those being worked on included; `queue` is a name such as POSTS_QUEUE_URL."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.client("sqs").get_queue_attributes(QueueUrl=self.variables[queue], AttributeNames=names)
+        return sum(int(answer["Attributes"][name]) for name in names)
+
+    def wait_until(self, condition, seconds: float = 30) -> None:
+        """Waits for `condition()`; fails, with the function's last log lines, when it does not come true."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen; the function's last words:\n" + "\n".join(self.logs()[-20:])
+            time.sleep(0.05)
+
+    def drain(self, seconds: float = 30) -> None:
+        """Waits until the posts queue is empty."""
+        self.wait_until(lambda: self.waiting("POSTS_QUEUE_URL") == 0, seconds)
+
+    def logs(self) -> list[str]:
+        """Everything that the function has logged."""
+        pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=self.variables["SCORE_LOGS"])
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def decision(self, post_id: str, revision: int = 1) -> dict | None:
+        """The stored decision as DynamoDB returns it, None when there is none."""
+        key = {"post_id": {"S": post_id}, "revision": {"N": str(revision)}}
+        answer = self.client("dynamodb").get_item(TableName=self.variables["DECISIONS_TABLE"], Key=key, ConsistentRead=True)
+        return answer.get("Item")
+
+
+@pytest.fixture(scope="session")
+def stack():
+    """One stack for all tests; started once, on a free port, stopped and deleted afterwards."""
+    assert release_binary().exists(), "the score function is not built: run `make build` first"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="moderato-test-"))
+    cloud = LocalCloud(folder, free_port())
+    try:
+        cloud.start()
+        topic = cloud.client("sns").create_topic(Name="platform-posts")["TopicArn"]
+        content_bucket = "platform-content"
+        cloud.client("s3").create_bucket(Bucket=content_bucket)
+        deploy(
+            cloud,
+            parameters={
+                "Stage": "dev",
+                "ScoreConcurrency": "4",
+                "PostsTopicArn": topic,
+                "PostsEventBus": "default",
+                "ContentBuckets": content_bucket,
+                "ProducerAccounts": "111122223333,444455556666",
+            },
+        )
+        yield Stack(cloud, local_variables(cloud), topic, content_bucket)
+    finally:
+        cloud.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def event_files() -> list[pathlib.Path]:
+    """The sample events."""
+    return sorted(EVENTS.glob("*.json"))
+
+
+def read_event(path: pathlib.Path) -> dict:
+    """One sample event."""
+    return json.loads(path.read_text())

@@ -1,0 +1,316 @@
+"""What template.yaml must hold, as functions: transformed template in, list of complaints out (empty means kept).
+
+They see the template as CloudFormation does, after the SAM transform, with every condition taken as true.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import pathlib
+
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TAGS = {"Project", "Stage", "System", "Component", "Owner", "CostCenter"}
+FORGOTTEN_PREFIXES = ("quarantine/", "content/", "intake/")
+
+
+class _NoManagedPolicies:
+    """The transform asks for AWS's managed policies by name; this template uses none."""
+
+    def load(self):
+        return {}
+
+
+@functools.cache
+def _transformed() -> dict:
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"  # what `sam package` puts there
+    defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    return transform(template, defaults, _NoManagedPolicies())
+
+
+def transformed() -> dict:
+    """template.yaml after the SAM transform; yours to change."""
+    return copy.deepcopy(_transformed())
+
+
+def of_type(template: dict, kind: str) -> dict[str, dict]:
+    """Properties of all resources of a type, by name."""
+    return {name: r.get("Properties", {}) for name, r in template["Resources"].items() if r["Type"] == kind}
+
+
+def branches(value):
+    """`Fn::If` as all that it may become, lists flattened; `AWS::NoValue` left out."""
+    if isinstance(value, dict) and "Fn::If" in value:
+        return [v for choice in value["Fn::If"][1:] for v in branches(choice)]
+    if value == {"Ref": "AWS::NoValue"}:
+        return []
+    if isinstance(value, list):
+        return [v for item in value for v in branches(item)]
+    return [value]
+
+
+def text(value) -> str:
+    """A resource reference in one line: `PostsQueue.Arn`, `${ArtifactsBucket.Arn}/models/*`."""
+    if isinstance(value, dict):
+        if "Fn::GetAtt" in value:
+            target = value["Fn::GetAtt"]
+            return target if isinstance(target, str) else ".".join(target)
+        if "Fn::Sub" in value and isinstance(value["Fn::Sub"], str):
+            return value["Fn::Sub"]
+        if "Ref" in value:
+            return value["Ref"]
+        if "Fn::Split" in value:
+            return f"each of {value['Fn::Split'][1]['Fn::Sub'][0]}"
+        return json.dumps(value)
+    return str(value)
+
+
+def _referred(value) -> str:
+    """The logical name that a Ref or GetAtt points to."""
+    return text(value).split(".")[0]
+
+
+def _tag_property(kind: str) -> str | None:
+    """Where a resource type carries tags according to CloudFormation's own schema, None when it cannot."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    if schema.get("tagging", {}).get("taggable"):
+        return schema["tagging"].get("tagProperty", "/properties/Tags").rsplit("/", 1)[1]
+    return next((name for name in ("Tags", "ResourceTags") if name in schema["properties"]), None)
+
+
+def tags_everywhere(template: dict) -> list[str]:
+    wrong = []
+    for name, resource in template["Resources"].items():
+        place = _tag_property(resource["Type"])
+        if place is None:
+            continue
+        tags = {tag["Key"]: tag["Value"] for tag in resource.get("Properties", {}).get(place, [])}
+        for tag in sorted(TAGS - {key for key, value in tags.items() if value}):
+            wrong.append(f"{name} lacks the tag {tag}")
+        if tags.get("Stage") != {"Ref": "Stage"} or tags.get("Project") != "moderato":
+            wrong.append(f"{name} has another Project or Stage")
+    return wrong
+
+
+def grants(template: dict) -> dict[str, dict[str, list[str]]]:
+    """Role -> action -> resources, from its inline policies."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        actions = found.setdefault(name, {})
+        for policy in role.get("Policies", []):
+            for statement in branches(policy["PolicyDocument"]["Statement"]):
+                for action in branches(statement["Action"]):
+                    actions.setdefault(action, []).extend(text(r) for r in branches(statement["Resource"]))
+    return {role: {action: sorted(resources) for action, resources in actions.items()} for role, actions in found.items()}
+
+
+def explicit_permissions(template: dict) -> list[str]:
+    wrong = []
+    for name, role in of_type(template, "AWS::IAM::Role").items():
+        if role.get("ManagedPolicyArns"):
+            wrong.append(f"{name} has managed policies")
+    for role, actions in grants(template).items():
+        for action, resources in actions.items():
+            if "*" in action:
+                wrong.append(f"{role} may {action}")
+            wrong += [f"{role} may {action} on everything" for resource in resources if resource in ("*", "arn:aws:s3:::*")]
+    functions = of_type(template, "AWS::Lambda::Function")
+    roles = [_referred(function["Role"]) for function in functions.values()]
+    if len(set(roles)) != len(roles):
+        wrong.append("two functions share a role")
+    return wrong
+
+
+def sources(template: dict) -> list[tuple[str, dict, dict, dict]]:
+    """(mapping's name, mapping, its queue, its function) for every event source mapping."""
+    queues, functions = of_type(template, "AWS::SQS::Queue"), of_type(template, "AWS::Lambda::Function")
+    return [
+        (name, mapping, queues[_referred(mapping["EventSourceArn"])], functions[_referred(mapping["FunctionName"])])
+        for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items()
+    ]
+
+
+def queues_outlast_functions(template: dict) -> list[str]:
+    wrong = []
+    for name, _, queue, function in sources(template):
+        if queue.get("VisibilityTimeout", 30) < 6 * function.get("Timeout", 3):
+            wrong.append(f"{name}: the queue's visibility timeout is below six times the function's timeout")
+    return wrong
+
+
+def dead_letters(template: dict) -> list[str]:
+    wrong = []
+    queues = of_type(template, "AWS::SQS::Queue")
+    for name, _, queue, _ in sources(template):
+        redrive = queue.get("RedrivePolicy")
+        if not redrive:
+            wrong.append(f"{name}: a consumed queue without a DLQ")
+            continue
+        if redrive.get("maxReceiveCount", 0) < 5:
+            wrong.append(f"{name}: fewer than five tries before the DLQ")
+        dlq = queues[_referred(redrive["deadLetterTargetArn"])]
+        if dlq.get("MessageRetentionPeriod", 345600) != 1209600:
+            wrong.append(f"{name}: the DLQ keeps messages for less than 14 days")
+        if queue.get("MessageRetentionPeriod", 345600) >= 1209600:
+            wrong.append(f"{name}: the queue keeps messages as long as its DLQ, where their age goes on counting")
+    return wrong
+
+
+def unconsumed_queues_keep(template: dict) -> list[str]:
+    consumed = {_referred(m["EventSourceArn"]) for m in of_type(template, "AWS::Lambda::EventSourceMapping").values()}
+    wrong = []
+    for name, queue in of_type(template, "AWS::SQS::Queue").items():
+        if name in consumed:
+            continue
+        if queue.get("MessageRetentionPeriod") != 1209600:
+            wrong.append(f"{name}: nobody consumes it and it keeps messages for less than 14 days")
+        if "RedrivePolicy" in queue:
+            wrong.append(f"{name}: looking at it often enough would move its messages to a DLQ")
+    return wrong
+
+
+def mappings_report_and_limit(template: dict) -> list[str]:
+    wrong = []
+    for name, mapping, _, function in sources(template):
+        if mapping.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            wrong.append(f"{name}: without partial batch response")
+        if not mapping.get("ScalingConfig", {}).get("MaximumConcurrency"):
+            wrong.append(f"{name}: without MaximumConcurrency")
+        if "ReservedConcurrentExecutions" in function:
+            wrong.append(f"{name}: reserved concurrency throttles polled batches into the DLQ")
+    return wrong
+
+
+def logs_declared(template: dict) -> list[str]:
+    wrong = []
+    groups = of_type(template, "AWS::Logs::LogGroup")
+    for name, group in groups.items():
+        if not group.get("RetentionInDays"):
+            wrong.append(f"{name}: logs that never expire")
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        if _referred(function.get("LoggingConfig", {}).get("LogGroup", "")) not in groups:
+            wrong.append(f"{name}: logs to a group that is not declared here")
+    return wrong
+
+
+def data_is_safe(template: dict) -> list[str]:
+    wrong = []
+    for name, resource in template["Resources"].items():
+        if resource["Type"] in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+            for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+                if resource.get(policy) != "Retain":
+                    wrong.append(f"{name}: {policy} is not Retain")
+    for name, table in of_type(template, "AWS::DynamoDB::Table").items():
+        if table.get("BillingMode") != "PAY_PER_REQUEST":
+            wrong.append(f"{name}: not on demand")
+        if not table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
+            wrong.append(f"{name}: without point-in-time recovery")
+        if not table.get("SSESpecification", {}).get("SSEEnabled"):
+            wrong.append(f"{name}: not encrypted")
+        if table.get("TimeToLiveSpecification") != {"AttributeName": "expires_at", "Enabled": True}:
+            wrong.append(f"{name}: no time to live on expires_at")
+    for name, queue in of_type(template, "AWS::SQS::Queue").items():
+        if not (branches(queue.get("KmsMasterKeyId", [])) and True in branches(queue.get("SqsManagedSseEnabled", []))):
+            wrong.append(f"{name}: not encrypted with and without a key of ours")
+    return wrong
+
+
+def bucket_is_closed(template: dict) -> list[str]:
+    wrong = []
+    policies = of_type(template, "AWS::S3::BucketPolicy").values()
+    for name, bucket in of_type(template, "AWS::S3::Bucket").items():
+        if set(bucket.get("PublicAccessBlockConfiguration", {}).values()) != {True}:
+            wrong.append(f"{name}: public access is not blocked")
+        if not bucket.get("BucketEncryption"):
+            wrong.append(f"{name}: not encrypted")
+        if bucket.get("VersioningConfiguration") != {"Status": "Enabled"}:
+            wrong.append(f"{name}: not versioned")
+        rules = {r.get("Prefix"): r for r in bucket.get("LifecycleConfiguration", {}).get("Rules", []) if r["Status"] == "Enabled"}
+        for prefix in FORGOTTEN_PREFIXES:
+            rule = rules.get(prefix, {})
+            if not rule.get("ExpirationInDays") or not rule.get("NoncurrentVersionExpiration"):
+                wrong.append(f"{name}: {prefix} is kept for ever")
+        own = [p for p in policies if _referred(p["Bucket"]) == name]
+        if not any(_only_tls(p["PolicyDocument"]) for p in own):
+            wrong.append(f"{name}: reachable without TLS")
+    return wrong
+
+
+def queues_only_over_tls(template: dict) -> list[str]:
+    covered = {
+        _referred(queue)
+        for policy in of_type(template, "AWS::SQS::QueuePolicy").values()
+        if _only_tls(policy["PolicyDocument"])
+        for queue in policy["Queues"]
+    }
+    return [f"{name}: reachable without TLS" for name in of_type(template, "AWS::SQS::Queue") if name not in covered]
+
+
+def _only_tls(document: dict) -> bool:
+    return any(
+        s["Effect"] == "Deny" and s["Principal"] == "*" and s.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        for s in branches(document["Statement"])
+    )
+
+
+def senders_are_named(template: dict) -> list[str]:
+    """No queue policy lets in everybody, and no service without saying for which of its resources."""
+    wrong = []
+    for name, policy in of_type(template, "AWS::SQS::QueuePolicy").items():
+        for statement in branches(policy["PolicyDocument"]["Statement"]):
+            if statement["Effect"] != "Allow":
+                continue
+            principal = statement["Principal"]
+            if principal == "*" or principal == {"AWS": "*"}:
+                wrong.append(f"{name}: {statement['Sid']} lets everybody in")
+            if "Service" in principal and "aws:SourceArn" not in json.dumps(statement.get("Condition", {})):
+                wrong.append(f"{name}: {statement['Sid']} does not say for which resource")
+    return wrong
+
+
+def alarms_watch(template: dict) -> list[str]:
+    alarms = of_type(template, "AWS::CloudWatch::Alarm")
+    watched = {(a["Namespace"], a["MetricName"]) for a in alarms.values()}
+    wanted = {
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+        ("AWS/Lambda", "Throttles"),
+        ("AWS/Lambda", "Errors"),
+        ("AWS/Lambda", "Duration"),
+        ("Moderato", "PostsQuarantined"),
+        ("Moderato", "RegistryFallback"),
+    }
+    wrong = [f"no alarm on {namespace} {metric}" for namespace, metric in sorted(wanted - watched)]
+    longest = min(f["Timeout"] for f in of_type(template, "AWS::Lambda::Function").values()) * 1000 / 2
+    for name, alarm in alarms.items():
+        if alarm["MetricName"] == "Duration":
+            parameter = template["Parameters"][alarm["Threshold"]["Ref"]]
+            if alarm.get("ExtendedStatistic") != "p99" or max(parameter["Default"], parameter["MaxValue"]) > longest:
+                wrong.append(f"{name}: not the 99th percentile at half the timeout or less")
+        if alarm.get("TreatMissingData") != "notBreaching":
+            wrong.append(f"{name}: alarms when nothing is posted")
+    return wrong
+
+
+ALL = (
+    tags_everywhere,
+    explicit_permissions,
+    queues_outlast_functions,
+    dead_letters,
+    unconsumed_queues_keep,
+    mappings_report_and_limit,
+    logs_declared,
+    data_is_safe,
+    bucket_is_closed,
+    queues_only_over_tls,
+    senders_are_named,
+    alarms_watch,
+)

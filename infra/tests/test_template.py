@@ -1,0 +1,151 @@
+"""template.yaml keeps the rules of rules.py, and every rule sees the fault it is there for."""
+
+import pytest
+import rules
+
+# The exact permissions of every role, action by action. A new line here is a decision: say in the change why.
+GRANTS = {
+    "ScoreRole": {
+        "sqs:ReceiveMessage": ["PostsQueue.Arn"],
+        "sqs:DeleteMessage": ["PostsQueue.Arn"],
+        "sqs:GetQueueAttributes": ["PostsQueue.Arn"],
+        "dynamodb:BatchGetItem": ["DecisionsTable.Arn", "FeaturesTable.Arn"],
+        "dynamodb:Query": ["DecisionsTable.Arn"],
+        "dynamodb:PartiQLInsert": ["DecisionsTable.Arn"],
+        "sqs:SendMessage": ["ActionsQueue.Arn", "TasksQueue.Arn"],
+        "s3:GetObject": [
+            "${ArtifactsBucket.Arn}/content/*",
+            "${ArtifactsBucket.Arn}/intake/*",
+            "${ArtifactsBucket.Arn}/models/*",
+            "${ArtifactsBucket.Arn}/policies/*",
+            "${ArtifactsBucket.Arn}/registry/*",
+            "each of arn:${AWS::Partition}:s3:::${Names}/*",
+        ],
+        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine/*"],
+        "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
+        "logs:CreateLogStream": ["ScoreLogs.Arn"],
+        "logs:PutLogEvents": ["ScoreLogs.Arn"],
+        "kms:Decrypt": ["EncryptionKeyArn"],
+        "kms:GenerateDataKey": ["EncryptionKeyArn"],
+    },
+}
+
+
+@pytest.mark.parametrize("rule", rules.ALL, ids=lambda rule: rule.__name__)
+def test_template_keeps(rule):
+    assert rule(rules.transformed()) == []
+
+
+def test_roles_may_do_exactly_this():
+    assert rules.grants(rules.transformed()) == GRANTS
+
+
+def properties(template, name):
+    return template["Resources"][name]["Properties"]
+
+
+def statements(template):
+    return properties(template, "ScoreRole")["Policies"][0]["PolicyDocument"]["Statement"]
+
+
+def drop_tag(template, name, key, place="Tags"):
+    properties(template, name)[place] = [tag for tag in properties(template, name)[place] if tag["Key"] != key]
+
+
+FAULTS = {
+    "mapping without a cost centre": (rules.tags_everywhere, lambda t: drop_tag(t, "ScoreMapping", "CostCenter")),
+    "log group without an owner": (rules.tags_everywhere, lambda t: drop_tag(t, "ScoreLogs", "Owner")),
+    "function without a component": (rules.tags_everywhere, lambda t: drop_tag(t, "ScoreFunction", "Component")),
+    "alarm without tags": (rules.tags_everywhere, lambda t: properties(t, "PostsDlqAlarm").pop("Tags")),
+    "budget without a stage": (rules.tags_everywhere, lambda t: drop_tag(t, "Budget", "Stage", "ResourceTags")),
+    "dashboard without tags": (rules.tags_everywhere, lambda t: properties(t, "Dashboard").pop("Tags")),
+    "everything in S3": (rules.explicit_permissions, lambda t: statements(t)[4].update(Action=["s3:*"])),
+    "every resource": (rules.explicit_permissions, lambda t: statements(t)[2].update(Resource="*")),
+    "managed policy": (
+        rules.explicit_permissions,
+        lambda t: properties(t, "ScoreRole").update(ManagedPolicyArns=["arn:aws:iam::aws:policy/AdministratorAccess"]),
+    ),
+    "short visibility": (rules.queues_outlast_functions, lambda t: properties(t, "PostsQueue").update(VisibilityTimeout=179)),
+    "longer timeout": (rules.queues_outlast_functions, lambda t: properties(t, "ScoreFunction").update(Timeout=31)),
+    "default visibility": (rules.queues_outlast_functions, lambda t: properties(t, "PostsQueue").pop("VisibilityTimeout")),
+    "no DLQ": (rules.dead_letters, lambda t: properties(t, "PostsQueue").pop("RedrivePolicy")),
+    "four tries": (rules.dead_letters, lambda t: properties(t, "PostsQueue")["RedrivePolicy"].update(maxReceiveCount=4)),
+    "forgetful DLQ": (rules.dead_letters, lambda t: properties(t, "PostsDlq").pop("MessageRetentionPeriod")),
+    "forgetful tasks": (rules.unconsumed_queues_keep, lambda t: properties(t, "TasksQueue").update(MessageRetentionPeriod=60)),
+    "tasks with a DLQ": (
+        rules.unconsumed_queues_keep,
+        lambda t: properties(t, "TasksQueue").update(RedrivePolicy=properties(t, "PostsQueue")["RedrivePolicy"]),
+    ),
+    "no partial response": (rules.mappings_report_and_limit, lambda t: properties(t, "ScoreMapping").pop("FunctionResponseTypes")),
+    "no limit": (rules.mappings_report_and_limit, lambda t: properties(t, "ScoreMapping").pop("ScalingConfig")),
+    "reserved concurrency": (
+        rules.mappings_report_and_limit,
+        lambda t: properties(t, "ScoreFunction").update(ReservedConcurrentExecutions=5),
+    ),
+    "eternal logs": (rules.logs_declared, lambda t: properties(t, "ScoreLogs").pop("RetentionInDays")),
+    "implicit log group": (rules.logs_declared, lambda t: properties(t, "ScoreFunction").pop("LoggingConfig")),
+    "table deleted with the stack": (rules.data_is_safe, lambda t: t["Resources"]["DecisionsTable"].pop("DeletionPolicy")),
+    "bucket replaced": (rules.data_is_safe, lambda t: t["Resources"]["ArtifactsBucket"].pop("UpdateReplacePolicy")),
+    "no recovery": (rules.data_is_safe, lambda t: properties(t, "FeaturesTable").pop("PointInTimeRecoverySpecification")),
+    "table in the clear": (rules.data_is_safe, lambda t: properties(t, "DecisionsTable").pop("SSESpecification")),
+    "queue in the clear": (rules.data_is_safe, lambda t: properties(t, "ActionsQueue").pop("SqsManagedSseEnabled")),
+    "no time to live": (rules.data_is_safe, lambda t: properties(t, "DecisionsTable").pop("TimeToLiveSpecification")),
+    "public bucket": (
+        rules.bucket_is_closed,
+        lambda t: properties(t, "ArtifactsBucket")["PublicAccessBlockConfiguration"].update(BlockPublicPolicy=False),
+    ),
+    "eternal quarantine": (
+        rules.bucket_is_closed,
+        lambda t: properties(t, "ArtifactsBucket")["LifecycleConfiguration"]["Rules"].pop(0),
+    ),
+    "bucket without TLS": (rules.bucket_is_closed, lambda t: t["Resources"].pop("ArtifactsBucketPolicy")),
+    "queue without TLS": (rules.queues_only_over_tls, lambda t: t["Resources"].pop("OutgoingQueuesPolicy")),
+    "open queue": (
+        rules.senders_are_named,
+        lambda t: properties(t, "PostsQueuePolicy")["PolicyDocument"]["Statement"][1].update(Principal="*"),
+    ),
+    "any bucket may notify": (
+        rules.senders_are_named,
+        lambda t: properties(t, "PostsQueuePolicy")["PolicyDocument"]["Statement"][1].pop("Condition"),
+    ),
+    "nobody watches the DLQ": (rules.alarms_watch, lambda t: t["Resources"].pop("PostsDlqAlarm")),
+    "late duration alarm": (rules.alarms_watch, lambda t: t["Parameters"]["ScoreDurationAlarmMs"].update(MaxValue=30000)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.replace(" ", "_"))
+def test_rule_sees(fault):
+    rule, plant = FAULTS[fault]
+    template = rules.transformed()
+    plant(template)
+    assert rule(template) != []
+
+
+def test_every_rule_has_a_planted_fault():
+    assert {rule for rule, _ in FAULTS.values()} == set(rules.ALL)
+
+
+def test_one_more_action_is_seen():
+    template = rules.transformed()
+    statements(template)[2]["Action"].append("dynamodb:DeleteItem")
+    assert rules.grants(template) != GRANTS
+
+
+def test_function_is_told_where_everything_is():
+    variables = properties(rules.transformed(), "ScoreFunction")["Environment"]["Variables"]
+    assert set(variables) == {
+        "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ARTIFACTS_BUCKET", "CONTENT_BUCKETS",
+    }  # fmt: skip
+
+
+def test_outputs_keep_their_names():
+    assert set(rules.transformed()["Outputs"]) >= {
+        "PostsQueueUrl", "TasksQueueUrl", "ActionsQueueUrl", "DecisionsTable", "FeaturesTable", "ArtifactsBucket",
+    }  # fmt: skip
+
+
+def test_intake_notifies_the_posts_queue():
+    bucket = properties(rules.transformed(), "ArtifactsBucket")
+    (notification,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    assert rules.text(notification["Queue"]) == "PostsQueue.Arn"
+    assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "intake/"}]
