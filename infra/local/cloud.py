@@ -49,6 +49,7 @@ class LocalCloud:
         self.endpoint = f"http://127.0.0.1:{port}"
         self.log = folder / "ministack.log"
         self._pid_file = folder / "ministack.pid"
+        self._clients: dict = {}
 
     def start(self) -> bool:
         """Starts it unless it runs. True when it was started now."""
@@ -128,13 +129,15 @@ class LocalCloud:
         """A boto3 client of this cloud."""
         import boto3
 
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service,
+                endpoint_url=self.endpoint,
+                region_name=REGION,
+                aws_access_key_id="test",
+                aws_secret_access_key="test",
+            )
+        return self._clients[service]
 
     def reset(self) -> None:
         """Forgets everything: stacks, queues, tables, objects."""

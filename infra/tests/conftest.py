@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -12,12 +11,10 @@ import time
 
 import pytest
 
-from cloud import ROOT, LocalCloud, free_port
+from cloud import LocalCloud, free_port
 from deploy import deploy, local_variables, release_binary
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the SAM transform wants one
-
-EVENTS = ROOT / "events"
 
 
 @dataclasses.dataclass
@@ -100,13 +97,3 @@ def stack():
     finally:
         cloud.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def event_files() -> list[pathlib.Path]:
-    """The sample events."""
-    return sorted(EVENTS.glob("*.json"))
-
-
-def read_event(path: pathlib.Path) -> dict:
-    """One sample event."""
-    return json.loads(path.read_text())

@@ -1,0 +1,141 @@
+"""The scripts refuse what they must refuse, and say what to do."""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import pytest
+from cloud import ROOT, CloudError, LocalCloud
+
+LIBRARY = ROOT / ".tools" / "onnxruntime" / "libonnxruntime.so"
+MACHINE = os.uname().machine
+
+
+def check_elf(folder, machine=MACHINE, profile="ship", **environment):
+    command = [str(ROOT / "infra" / "check_elf.sh"), machine, profile, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+
+
+@pytest.fixture
+def zip_folder(tmp_path):
+    shutil.copy(LIBRARY, tmp_path / "libonnxruntime.so")
+    (tmp_path / "model.json").write_text("{}")
+    return tmp_path
+
+
+def test_library_fits_lambda(zip_folder):
+    answer = check_elf(zip_folder)
+    assert answer.returncode == 0, answer.stderr
+    assert "libonnxruntime.so" in answer.stdout
+
+
+def test_too_new_glibc_stops_the_shipping_build(zip_folder):
+    answer = check_elf(zip_folder, GLIBC_FLOOR="2.10")
+    assert answer.returncode == 1
+    assert "newer glibc" in answer.stderr
+
+
+def test_too_new_glibc_only_warns_in_the_local_build(zip_folder):
+    answer = check_elf(zip_folder, profile="release", GLIBC_FLOOR="2.10")
+    assert answer.returncode == 0
+    assert "warning" in answer.stderr
+
+
+def test_other_processor_is_refused(zip_folder):
+    other = "aarch64" if MACHINE == "x86_64" else "x86_64"
+    assert check_elf(zip_folder, machine=other).returncode == 1
+
+
+def test_folder_without_a_program_is_refused(tmp_path):
+    assert check_elf(tmp_path).returncode == 1
+
+
+@pytest.fixture
+def poor_machine(tmp_path):
+    """A PATH with the plain tools only; `add` puts more into it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def add(*names, script=None):
+        for name in names:
+            if script is None:
+                (folder / name).symlink_to(shutil.which(name))
+            else:
+                (folder / name).write_text(script)
+                (folder / name).chmod(0o755)
+
+    add("bash", "env", "dirname", "uname", "sha256sum", "cut", "cat", "mkdir", "awk", "grep", "rm")
+    # tools.sh works in the folder above its own, so a copy leaves the project's .tools/ alone.
+    project = tmp_path / "project" / "infra"
+    project.mkdir(parents=True)
+    for name in ("tools.sh", "requirements.txt", "onnxruntime.txt", "onnxruntime.sha256"):
+        shutil.copy(ROOT / "infra" / name, project / name)
+
+    def run():
+        return subprocess.run([str(project / "tools.sh")], capture_output=True, text=True, env={"PATH": str(folder)}, check=False)
+
+    return add, run
+
+
+def test_missing_cargo_is_said(poor_machine):
+    _, run = poor_machine
+    answer = run()
+    assert answer.returncode == 1
+    assert "`cargo` is missing" in answer.stderr
+
+
+def test_missing_compiler_is_said(poor_machine):
+    add, run = poor_machine
+    add("cargo", script="#!/bin/sh\n")
+    assert "a C compiler is missing" in run().stderr
+
+
+def test_missing_python_is_said(poor_machine):
+    add, run = poor_machine
+    add("cargo", "cc", "readelf", script="#!/bin/sh\n")
+    assert "no Python 3.10 or newer" in run().stderr
+
+
+def test_missing_venv_module_is_said(poor_machine):
+    add, run = poor_machine
+    add("cargo", "cc", "readelf", script="#!/bin/sh\n")
+    add("python3", script='#!/bin/sh\ncase "$2" in *venv*) exit 1;; esac\necho Python 3.12\n')
+    answer = run()
+    assert answer.returncode == 1
+    assert "has no venv module" in answer.stderr
+    assert "python3-venv" in answer.stderr
+
+
+def test_port_of_somebody_else_is_said(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(CloudError, match="is taken by another program"):
+            LocalCloud(tmp_path, other.getsockname()[1]).start()
+
+
+def test_pid_of_another_program_is_never_stopped(tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        (tmp_path / "ministack.pid").write_text(str(other.pid))
+        assert LocalCloud(tmp_path, 1).stop() is False
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_overrides_keep_the_rest_of_the_stage():
+    command = [sys.executable, str(ROOT / "infra" / "parameters.py"), "prod", "Architecture=arm64", "Stage=prod"]
+    words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "Architecture=arm64" in words
+    assert any(word.startswith("ScoreConcurrency=") for word in words)
+
+
+def test_zip_is_small_enough_for_lambda():
+    """250 MB unpacked is Lambda's limit; half of it is ours."""
+    built = [LIBRARY, *(p for p in pathlib.Path(ROOT / "shared/scoring/models").rglob("*") if p.is_file())]
+    assert sum(p.stat().st_size for p in built) < 125 * 1024 * 1024
