@@ -26,7 +26,8 @@ help: ## list the commands
 up: build ## local AWS, template deployed, sample posts decided; POSTS=file.jsonl sends that file instead
 	@$(PYTHON_TOOLS)/python infra/local/stack.py up
 	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish
-	@$(STEP) 'features of the sample authors' $(MODERATO) features load infra/local/features.jsonl
+	@$(PYTHON_TOOLS)/python infra/local/features.py
+	@$(STEP) 'features of the sample authors' $(MODERATO) features load .local/features.jsonl
 ifeq ($(POSTS),)
 	@$(STEP) 'sample posts through SQS' $(MODERATO) send infra/local/posts.jsonl --table
 else
