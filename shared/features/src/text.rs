@@ -8,6 +8,9 @@ mod ngrams;
 mod tokens;
 mod windows;
 
+#[cfg(test)]
+mod tests;
+
 pub use hash::NgramHasher;
 pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};

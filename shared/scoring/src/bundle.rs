@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use domain::sha256_hex;
 
 /// Name of the manifest in a model's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the graph in a model's folder.
-pub(crate) const MODEL_FILE: &str = "model.onnx";
+pub const MODEL_FILE: &str = "model.onnx";
 
 /// The bytes of a model, not yet trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,21 +27,14 @@ impl Bundle {
             std::fs::read(&path)
                 .map_err(|error| io::Error::new(error.kind(), format!("reading `{}`: {error}", path.display())))
         };
-        Ok(Self { manifest: read(MANIFEST_FILE)?, model: read(MODEL_FILE)? })
+        Ok(Self {
+            manifest: read(MANIFEST_FILE)?,
+            model: read(MODEL_FILE)?,
+        })
     }
 
     /// The model's digest: SHA-256 of the manifest's bytes, in lower-case hexadecimal digits.
     pub fn sha256(&self) -> String {
         sha256_hex(&self.manifest)
     }
-}
-
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        for nibble in [byte >> 4, byte & 15] {
-            out.extend(char::from_digit(u32::from(nibble), 16));
-        }
-    }
-    out
 }

@@ -3,21 +3,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use domain::Span;
 use features::text::{NgramSpec, Tokenised, View, WeightedBucket, ngrams};
 
 /// Spans given at most.
 const MOST_SPANS: usize = 5;
-
-/// A stretch of the text that raised the score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Span {
-    /// Its start, in Unicode scalar values of the raw text.
-    pub start: usize,
-    /// Its end, exclusive.
-    pub end: usize,
-    /// Its share of the calibrated log-odds: positive, rounded to two decimals.
-    pub weight: f64,
-}
 
 /// The heaviest words of a window. A bucket's share is divided evenly over the n-grams that fell into it, an n-gram's
 /// over the tokens it covers; pieces of one long word are one span.
@@ -29,11 +19,15 @@ pub(crate) fn spans(
 ) -> Vec<Span> {
     let share: HashMap<(View, u32), f64> = shares.iter().map(|(b, s)| ((b.view, b.bucket), *s)).collect();
     let mut occurrences: HashMap<(View, u32), f64> = HashMap::new();
-    ngrams(text, window.clone(), spec, |n| *occurrences.entry((n.view, n.bucket)).or_default() += 1.0);
+    ngrams(text, window.clone(), spec, |n| {
+        *occurrences.entry((n.view, n.bucket)).or_default() += 1.0
+    });
     let mut weights = vec![0.0; window.len()];
     ngrams(text, window.clone(), spec, |n| {
         let key = (n.view, n.bucket);
-        let (Some(share), Some(count)) = (share.get(&key), occurrences.get(&key)) else { return };
+        let (Some(share), Some(count)) = (share.get(&key), occurrences.get(&key)) else {
+            return;
+        };
         let each = share / count / u32::try_from(n.tokens.len()).map_or(1.0, f64::from);
         for token in n.tokens {
             if let Some(weight) = weights.get_mut(token - window.start) {
@@ -48,7 +42,11 @@ pub(crate) fn spans(
                 last.end = token.chars.end;
                 last.weight += weight;
             }
-            _ => spans.push(Span { start: token.chars.start, end: token.chars.end, weight }),
+            _ => spans.push(Span {
+                start: token.chars.start,
+                end: token.chars.end,
+                weight,
+            }),
         }
     }
     for span in &mut spans {

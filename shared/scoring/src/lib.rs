@@ -15,8 +15,7 @@ pub mod metrics;
 pub mod onnx;
 pub mod train;
 
-pub use bundle::{Bundle, MANIFEST_FILE};
-pub use explain::Span;
+pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE};
 pub use manifest::{Calibration, Manifest, ModelFile};
-pub use model::{LoadError, ModelIdentity, ScoreError, Scored, TextModel};
+pub use model::{LoadError, ScoreError, Scored, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};

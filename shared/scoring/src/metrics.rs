@@ -44,7 +44,10 @@ const ECE_BINS: usize = 15;
 /// Scores must be numbers; a score that is not one is ordered above all others.
 pub fn measure(outcomes: &[Outcome], threshold: f64) -> Metrics {
     let count = |predicted: bool, positive: bool| {
-        outcomes.iter().filter(|o| (o.score >= threshold) == predicted && o.positive == positive).count()
+        outcomes
+            .iter()
+            .filter(|o| (o.score >= threshold) == predicted && o.positive == positive)
+            .count()
     };
     let (hits, false_alarms) = (count(true, true), count(true, false));
     let (misses, rejections) = (count(false, true), count(false, false));

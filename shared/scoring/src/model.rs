@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use domain::{ModelRef, Span, sha256_hex};
 use features::text::{Tokenised, WeightedBucket, tokenise, weighted_buckets, windows};
 use thiserror::Error;
 
-use crate::bundle::{Bundle, MODEL_FILE, sha256_hex};
-use crate::explain::{self, Span};
+use crate::bundle::{Bundle, MODEL_FILE};
+use crate::explain;
 use crate::manifest::{self, Manifest, sigmoid};
 use crate::runtime::{LinearSession, Onnx, Run};
 
@@ -57,17 +58,6 @@ pub enum ScoreError {
     NotFinite,
 }
 
-/// Which model it was, for the record of a decision.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ModelIdentity {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// SHA-256 of its manifest, in lower-case hexadecimal digits.
-    pub sha256: String,
-}
-
 /// What the model says about a text. Both numbers are between 0 and 1 and rounded to six decimals: what is stored is
 /// what is compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +73,7 @@ pub struct Scored {
 /// A model ready to score. Shared between threads; runs of one model follow each other.
 #[derive(Debug)]
 pub struct TextModel {
-    identity: ModelIdentity,
+    identity: ModelRef,
     manifest: Manifest,
     session: LinearSession,
 }
@@ -106,14 +96,22 @@ impl TextModel {
         check(&manifest)?;
         same_digest("graph", &manifest.model.sha256, &sha256_hex(&bundle.model))?;
         let session = LinearSession::load(onnx, &bundle.model).map_err(LoadError::Graph)?;
-        let identity = ModelIdentity { name: manifest.name.clone(), version: manifest.version.clone(), sha256 };
-        let model = Self { identity, manifest, session };
+        let identity = ModelRef {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            sha256,
+        };
+        let model = Self {
+            identity,
+            manifest,
+            session,
+        };
         model.try_last_bucket().map_err(LoadError::Trial)?;
         Ok(model)
     }
 
     /// Which model it is.
-    pub fn identity(&self) -> &ModelIdentity {
+    pub fn identity(&self) -> &ModelRef {
         &self.identity
     }
 
@@ -132,7 +130,10 @@ impl TextModel {
     pub fn supports(&self, lang: Option<&str>) -> bool {
         let Some(lang) = lang else { return true };
         let primary = lang.split(['-', '_']).next().unwrap_or_default().trim();
-        self.manifest.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
+        self.manifest
+            .languages
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(primary))
     }
 
     /// Scores a text: each of its windows by itself, the highest counts.
@@ -149,6 +150,11 @@ impl TextModel {
         })
     }
 
+    /// The highest log-odds of the text's windows, before calibration and rounding: what a calibration is fitted on.
+    pub fn log_odds(&self, text: &str) -> Result<f64, ScoreError> {
+        Ok(self.best(&tokenise(text))?.run.logit)
+    }
+
     /// The words that raised the score of the window that counts, at most five, heaviest first. A weight is the word's
     /// share of the calibrated log-odds, rounded to two decimals; n-grams are shared out evenly over their words.
     pub fn explain(&self, text: &str) -> Result<Vec<Span>, ScoreError> {
@@ -157,7 +163,12 @@ impl TextModel {
         let slope = self.manifest.calibration.slope;
         let shares = best.run.contributions.iter().map(|share| f64::from(*share) * slope);
         let weighted: Vec<_> = best.input.iter().copied().zip(shares).collect();
-        Ok(explain::spans(&tokenised, best.window, &self.manifest.ngrams, &weighted))
+        Ok(explain::spans(
+            &tokenised,
+            best.window,
+            &self.manifest.ngrams,
+            &weighted,
+        ))
     }
 
     fn best(&self, text: &Tokenised) -> Result<Best, ScoreError> {
@@ -182,14 +193,23 @@ impl TextModel {
             values.push(0.0);
         }
         let run = self.session.run(&buckets, &values).map_err(ScoreError::Run)?;
-        if run.logit.is_finite() { Ok(run) } else { Err(ScoreError::NotFinite) }
+        if run.logit.is_finite() {
+            Ok(run)
+        } else {
+            Err(ScoreError::NotFinite)
+        }
     }
 
     /// Fails if the graph has fewer weights than the manifest has buckets, other inputs or other outputs.
     fn try_last_bucket(&self) -> Result<(), ScoreError> {
         let view = features::text::View::Word;
         let bucket = (1_u32 << self.manifest.ngrams.bits) - 1;
-        self.run(&[WeightedBucket { view, bucket, value: 0.0 }]).map(|_| ())
+        self.run(&[WeightedBucket {
+            view,
+            bucket,
+            value: 0.0,
+        }])
+        .map(|_| ())
     }
 }
 
@@ -197,12 +217,20 @@ fn same_digest(part: &'static str, expected: &str, actual: &str) -> Result<(), L
     if expected.eq_ignore_ascii_case(actual) {
         return Ok(());
     }
-    Err(LoadError::Digest { part, expected: expected.to_owned(), actual: actual.to_owned() })
+    Err(LoadError::Digest {
+        part,
+        expected: expected.to_owned(),
+        actual: actual.to_owned(),
+    })
 }
 
 fn check(manifest: &Manifest) -> Result<(), LoadError> {
     let refuse = |field, value: &str, supported| {
-        Err(LoadError::Unsupported { field, value: value.to_owned(), supported })
+        Err(LoadError::Unsupported {
+            field,
+            value: value.to_owned(),
+            supported,
+        })
     };
     if manifest.schema != manifest::SCHEMA {
         return refuse("schema", &manifest.schema, "`model/1`");
@@ -218,7 +246,11 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
     }
     let calibration = manifest.calibration;
     if !(calibration.slope.is_finite() && calibration.slope > 0.0) {
-        return refuse("calibration.slope", &calibration.slope.to_string(), "a finite number above 0");
+        return refuse(
+            "calibration.slope",
+            &calibration.slope.to_string(),
+            "a finite number above 0",
+        );
     }
     if !calibration.offset.is_finite() {
         return refuse("calibration.offset", &calibration.offset.to_string(), "a finite number");

@@ -5,11 +5,13 @@ mod lbfgs;
 
 use features::text::{NgramSpec, WindowSpec, tokenise, weighted_buckets, windows};
 
+use serde::Serialize;
+
 use crate::calibration::softplus;
 use crate::manifest::sigmoid;
 
 /// How to train.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TrainConfig {
     /// Strength of the L2 penalty: `l2 / 2 * |w|^2` is added to the mean loss.
     pub l2: f64,
@@ -61,14 +63,16 @@ impl Examples {
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let ends = self.starts.iter().skip(1).copied().chain([self.buckets.len()]);
-        self.starts.iter().zip(ends).zip(self.positive.iter().zip(&self.weights)).map(
-            |((&start, end), (&positive, &weight))| Row {
+        self.starts
+            .iter()
+            .zip(ends)
+            .zip(self.positive.iter().zip(&self.weights))
+            .map(|((&start, end), (&positive, &weight))| Row {
                 buckets: self.buckets.get(start..end).unwrap_or_default(),
                 values: self.values.get(start..end).unwrap_or_default(),
                 positive,
                 weight,
-            },
-        )
+            })
     }
 }
 
@@ -108,8 +112,7 @@ pub fn train(
     let share = |class: f64| (total / (2.0 * class)).powf(config.balance);
     let (up_share, down_share) = (share(ups), share(downs));
     let normaliser = ups * up_share + downs * down_share;
-    let importance =
-        |row: &Row<'_>| row.weight * if row.positive { up_share } else { down_share } / normaliser;
+    let importance = |row: &Row<'_>| row.weight * if row.positive { up_share } else { down_share } / normaliser;
     let scale = bucket_scales(examples, size, config);
 
     // The last place of the parameters is the bias, which is not penalised.
@@ -151,7 +154,11 @@ pub fn train(
     let iterations = lbfgs::minimise(&mut parameters, objective, config.iterations, &mut progress);
     let bias = parameters.pop().unwrap_or_default();
     let weights = parameters.iter().zip(&scale).map(|(w, s)| (w * s) as f32).collect();
-    Some(LinearWeights { weights, bias, iterations })
+    Some(LinearWeights {
+        weights,
+        bias,
+        iterations,
+    })
 }
 
 /// What each bucket's values are multiplied by: 0 for buckets too rare, else 1 or the log-count ratio.
@@ -181,7 +188,9 @@ fn bucket_scales(examples: &Examples, size: usize, config: &TrainConfig) -> Vec<
             }
             match config.log_count_ratio {
                 None => 1.0,
-                Some(_) => (((up + smoothing) / all_ups) / ((down + smoothing) / all_downs)).ln().abs(),
+                Some(_) => (((up + smoothing) / all_ups) / ((down + smoothing) / all_downs))
+                    .ln()
+                    .abs(),
             }
         })
         .collect()

@@ -31,8 +31,7 @@ pub fn windows(text: &Tokenised, spec: &WindowSpec) -> Vec<Range<usize>> {
         if end >= tokens.len() {
             return out;
         }
-        let overlap = spec.overlap.min(spec.tokens / 2).min((end - start) / 2);
-        start = end - overlap;
+        start = step_back(text, start..end, spec);
     }
 }
 
@@ -48,4 +47,20 @@ fn fill(text: &Tokenised, start: usize, spec: &WindowSpec) -> usize {
         end += 1;
     }
     end
+}
+
+/// Where the window after `last` starts: so far back that the first token after `last` still fits.
+fn step_back(text: &Tokenised, last: Range<usize>, spec: &WindowSpec) -> usize {
+    let length = |index: usize| text.tokens().get(index).map_or(0, |token| token.folded.len());
+    let furthest = spec.overlap.min(spec.tokens / 2).min(last.len() / 2);
+    let mut chars = length(last.end);
+    let mut start = last.end;
+    while last.end - start < furthest {
+        chars += length(start - 1);
+        if chars > spec.chars {
+            break;
+        }
+        start -= 1;
+    }
+    start
 }

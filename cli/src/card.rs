@@ -1,0 +1,347 @@
+//! The model's card: what it was trained on, how good it is and where it is not.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use domain::Decision;
+use domain::policy::Band;
+use scoring::metrics::Outcome;
+use scoring::{ScoreError, TextModel};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::corpora::{Corpus, Example, Part};
+use crate::evaluate::{Report, progress, report};
+use crate::train::{Recipe, Trained};
+
+/// Why there is no card.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CardError {
+    /// A corpus cannot be read again.
+    #[error("reading `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The model failed on a validation text.
+    #[error("scoring with the new model")]
+    Score(#[from] ScoreError),
+}
+
+/// The file `card.json`.
+#[derive(Debug, Serialize)]
+pub struct Card {
+    schema: &'static str,
+    model: domain::ModelRef,
+    harm: String,
+    bytes: usize,
+    command: &'static str,
+    training_seconds: u64,
+    hardware: String,
+    iterations: usize,
+    rows_trained_on: usize,
+    rows_dropped_as_leaks: usize,
+    recipe: Recipe,
+    data: Vec<Source>,
+    validation: BTreeMap<&'static str, Measured>,
+    limits: Vec<&'static str>,
+    golden: Vec<Golden>,
+}
+
+/// A file of training or validation data.
+#[derive(Debug, Serialize)]
+struct Source {
+    corpus: &'static str,
+    file: &'static str,
+    sha256: String,
+    positive: &'static str,
+    split: &'static str,
+    train: Rows,
+    validation: Rows,
+    test: Rows,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Rows {
+    rows: usize,
+    positive: usize,
+}
+
+/// Measures on the validation part of a corpus, and on its slices.
+#[derive(Debug, Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    whole: Report,
+    slices: BTreeMap<String, Report>,
+}
+
+/// A text of ours with the scores it must go on having.
+#[derive(Debug, Serialize)]
+struct Golden {
+    text: &'static str,
+    raw: f64,
+    calibrated: f64,
+}
+
+const GOLDEN: [&str; 12] = [
+    "",
+    " \n\t",
+    "Good morning, everyone!",
+    "The bus to the airport leaves at 10:45.",
+    "I am a proud gay man.",
+    "My Muslim neighbours invited us for dinner.",
+    "I do not hate immigrants.",
+    "I hate immigrants, they should all be sent back.",
+    "What a stupid idea, you idiot.",
+    "@someone look at https://example.org/page 😂😂",
+    "İSTANBUL ÇOK GÜZEL \u{200d}\u{1F3FD}",
+    "All of them are vermin and deserve to die.",
+];
+
+const LIMITS: [&str; 8] = [
+    "English only. It counts words and pieces of words: sarcasm, quotation, negation and context escape it.",
+    "Adversarial posts with emoji (Hatemoji) are hardly told apart: see their AUC-ROC.",
+    "It was trained on tweets, Gab, Reddit and Stormfront posts of 2017 to 2021; newer words are unknown to it.",
+    "The corpora do not agree on what hate is: EDOS counts all sexism, Davidson 2017 leaves much of it out, which the differing recall shows.",
+    "Calibrated on the pooled validation rows, of which a fifth is positive. On a platform where hate is rarer the probabilities are too high: calibrate again on its own posts.",
+    "Calibration was fitted on the rows that the figures are measured on (two parameters), and the recipe was chosen on them: expect somewhat less on unseen posts.",
+    "Identity templates of training and of validation differ by a name or an adjective only, so false positives on them say little about other sentences that name a group.",
+    "Weights are sums over hashed buckets; two n-grams may share one. An explanation names words that raised the score, not reasons.",
+];
+
+/// Bounds of the default policy.
+fn bands() -> [Band; 3] {
+    let band = |decision: Decision, from| Band {
+        id: decision.as_str().to_owned(),
+        from,
+        decision,
+        lane: None,
+    };
+    [
+        band(Decision::Approve, 0.0),
+        band(Decision::Review, 0.2),
+        band(Decision::Hide, 0.8),
+    ]
+}
+
+/// Measures the trained model on every validation part and describes it.
+pub fn make(
+    trained: &Trained,
+    data: &Path,
+    corpora: &[Corpus],
+    recipe: &Recipe,
+    seconds: u64,
+) -> Result<Card, CardError> {
+    let model = &trained.model;
+    let mut sources = Vec::new();
+    let mut validation = BTreeMap::new();
+    let mut pool = Vec::new();
+    for (corpus, examples) in corpora.iter().zip(&trained.examples) {
+        sources.push(source(corpus, examples, data)?);
+        let held: Vec<_> = examples
+            .iter()
+            .filter(|example| example.part == Part::Validation)
+            .collect();
+        if held.is_empty() {
+            continue;
+        }
+        let outcomes = outcomes(model, &held)?;
+        if corpus.pooled {
+            pool.extend_from_slice(&outcomes);
+        }
+        validation.insert(corpus.name, measured(&held, &outcomes));
+    }
+    validation.insert(
+        "pooled",
+        Measured {
+            whole: report(&pool, &bands()),
+            slices: BTreeMap::new(),
+        },
+    );
+    let mut golden = Vec::new();
+    for text in GOLDEN {
+        let scored = model.score(text)?;
+        golden.push(Golden {
+            text,
+            raw: scored.raw,
+            calibrated: scored.calibrated,
+        });
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(Card {
+        schema: "card/1",
+        model: model.identity().clone(),
+        harm: model.harm().to_owned(),
+        bytes: trained.bundle.manifest.len() + trained.bundle.model.len(),
+        command: "moderato train --data ../shared/data --out shared/scoring/models/ngram-baseline",
+        training_seconds: seconds,
+        hardware: format!("one thread of a machine with {cores} {} cores", std::env::consts::ARCH),
+        iterations: trained.iterations,
+        rows_trained_on: trained.trained_on,
+        rows_dropped_as_leaks: trained.dropped,
+        recipe: *recipe,
+        data: sources,
+        validation,
+        limits: LIMITS.to_vec(),
+        golden,
+    })
+}
+
+fn source(corpus: &Corpus, examples: &[Example], data: &Path) -> Result<Source, CardError> {
+    let path = data.join(corpus.file);
+    let bytes = std::fs::read(&path).map_err(|source| CardError::Read { path, source })?;
+    let rows = |part: Part| {
+        let inside = || examples.iter().filter(|example| example.part == part);
+        Rows {
+            rows: inside().count(),
+            positive: inside().filter(|example| example.positive).count(),
+        }
+    };
+    Ok(Source {
+        corpus: corpus.name,
+        file: corpus.file,
+        sha256: domain::sha256_hex(&bytes),
+        positive: corpus.positive,
+        split: corpus.split,
+        train: rows(Part::Train),
+        validation: rows(Part::Validation),
+        test: rows(Part::Test),
+    })
+}
+
+fn outcomes(model: &TextModel, examples: &[&Example]) -> Result<Vec<Outcome>, ScoreError> {
+    let bar = progress("measuring", examples.len());
+    let mut outcomes = Vec::with_capacity(examples.len());
+    for example in examples {
+        let score = model.score(&example.text)?.calibrated;
+        outcomes.push(Outcome {
+            score,
+            positive: example.positive,
+        });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(outcomes)
+}
+
+/// Slices of fewer rows than this say nothing.
+const LEAST_SLICE: usize = 20;
+
+fn measured(examples: &[&Example], outcomes: &[Outcome]) -> Measured {
+    let mut groups: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    for (example, outcome) in examples.iter().zip(outcomes) {
+        for slice in &example.slices {
+            groups.entry(slice.clone()).or_default().push(*outcome);
+        }
+    }
+    groups.retain(|_, group| group.len() >= LEAST_SLICE);
+    let slices = groups
+        .into_iter()
+        .map(|(name, group)| (name, report(&group, &bands())))
+        .collect();
+    Measured {
+        whole: report(outcomes, &bands()),
+        slices,
+    }
+}
+
+impl Card {
+    /// The card for readers.
+    pub fn markdown(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_markdown(&mut out);
+        out
+    }
+
+    fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
+        let model = &self.model;
+        writeln!(out, "# {} {}\n", model.name, model.version)?;
+        writeln!(
+            out,
+            "Probability of the harm `{}` in an English post: logistic regression over hashed n-grams of words and \
+             characters, as an ONNX graph of {} bytes. It is the baseline, the explanation and the fallback of \
+             larger models.\n\nMade by `{}`; do not edit. Digest `{}`. Everything below, with more places and \
+             slices, is in `card.json`.\n",
+            self.harm, self.bytes, self.command, model.sha256
+        )?;
+        writeln!(out, "## Measured on validation rows\n")?;
+        writeln!(
+            out,
+            "Predicted positive from a score of 0.5; approved below 0.2, hidden from 0.8. A dash where the rows \
+             cannot answer.\n"
+        )?;
+        writeln!(
+            out,
+            "| set | rows | positive | precision | recall | F1 | macro-F1 | AUC-ROC | PR-AUC | ECE | false positives \
+             | approved | reviewed | hidden | right when hidden |"
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
+        for (name, measured) in &self.validation {
+            row(out, name, &measured.whole)?;
+            for (slice, report) in &measured.slices {
+                row(out, &format!("{name}, {slice}"), report)?;
+            }
+        }
+        writeln!(out, "\n## Trained on\n")?;
+        writeln!(
+            out,
+            "{} rows; {} were dropped because their text stands in a validation or test part. {} iterations, {} s \
+             on {}, measuring included. The same data give the same bytes of graph and manifest.\n",
+            self.rows_trained_on, self.rows_dropped_as_leaks, self.iterations, self.training_seconds, self.hardware
+        )?;
+        writeln!(
+            out,
+            "| corpus | positive | split | train | validation | test, not looked at | SHA-256 of the file |"
+        )?;
+        writeln!(out, "|---|---|---|---|---|---|---|")?;
+        for source in &self.data {
+            writeln!(
+                out,
+                "| {} | {} | {} | {} | {} | {} | `{}` |",
+                source.corpus,
+                source.positive,
+                source.split,
+                source.train.rows,
+                source.validation.rows,
+                source.test.rows,
+                source.sha256
+            )?;
+        }
+        writeln!(
+            out,
+            "\nOf the identity templates only those that are not toxic are trained on, one in {}; Surge not at all.\n",
+            self.recipe.template_step
+        )?;
+        writeln!(out, "## Limits\n")?;
+        self.limits.iter().try_for_each(|limit| writeln!(out, "- {limit}"))
+    }
+}
+
+fn row(out: &mut String, name: &str, report: &Report) -> std::fmt::Result {
+    let m = &report.metrics;
+    write!(out, "| {name} | {} | {} |", m.n, m.positives)?;
+    let measures = [
+        m.precision,
+        m.recall,
+        m.f1,
+        m.macro_f1,
+        m.auc_roc,
+        m.pr_auc,
+        m.ece,
+        m.false_positive_rate,
+    ];
+    let shares = report.bands.iter().map(|band| band.share);
+    let hidden = report.bands.last().and_then(|band| band.positive_share);
+    for number in measures.into_iter().chain(shares).chain([hidden]) {
+        match number {
+            Some(number) => write!(out, " {number:.3} |")?,
+            None => write!(out, " - |")?,
+        }
+    }
+    writeln!(out)
+}
