@@ -14,11 +14,12 @@ DENY_VERSION := 0.20.2
 STAGE ?= dev
 ARCHITECTURE ?= x86_64
 POSTS ?=
+EVENT ?= events/native.json
 
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: help up down forget test lint lint-tools deploy outputs tools build lock
+.PHONY: help up down forget invoke test lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -34,11 +35,14 @@ else
 	@$(STEP) 'posts of $(POSTS) through SQS' $(MODERATO) send '$(POSTS)' --summary
 endif
 
-down: tools ## stop the local AWS, keep its state
-	@$(PYTHON_TOOLS)/python infra/local/stack.py down
+down: ## stop the local AWS, keep its state
+	@if [ -x $(PYTHON_TOOLS)/python ]; then $(PYTHON_TOOLS)/python infra/local/stack.py down; else echo 'nothing was started yet'; fi
 
-forget: tools ## stop the local AWS and delete its state
-	@$(PYTHON_TOOLS)/python infra/local/stack.py forget
+forget: ## stop the local AWS and delete its state
+	@if [ -x $(PYTHON_TOOLS)/python ]; then $(PYTHON_TOOLS)/python infra/local/stack.py forget; else echo 'nothing was started yet'; fi
+
+invoke: ## after make up, with Docker: make invoke EVENT=events/native.json (infra/SAM_LOCAL.md)
+	@$(PYTHON_TOOLS)/python infra/local/stack.py invoke $(EVENT)
 
 test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
