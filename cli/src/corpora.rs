@@ -4,8 +4,6 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use crate::dataset::{self, DataError, Record};
 
 /// What a row may be used for.
@@ -206,11 +204,12 @@ pub fn normalised(text: &str) -> String {
 /// The part of a row of a corpus without official splits: SHA-256 of its normalised text as one big-endian number,
 /// modulo 10; 0 is test, 1 validation, the rest training.
 pub fn part_by_hash(text: &str) -> Part {
-    let digest = Sha256::digest(normalised(text));
-    match digest
-        .iter()
-        .fold(0_u16, |rest, byte| (rest * 256 + u16::from(*byte)) % 10)
-    {
+    let digits = domain::sha256_hex(normalised(text).as_bytes());
+    let rest = digits
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .fold(0, |rest, digit| (rest * 16 + digit) % 10);
+    match rest {
         0 => Part::Test,
         1 => Part::Validation,
         _ => Part::Train,

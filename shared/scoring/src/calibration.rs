@@ -72,3 +72,43 @@ pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
 pub(crate) fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
+
+    use super::*;
+
+    const LOG_ODDS: [f64; 10] = [-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 2.5];
+    const ANSWERS: [u8; 10] = [0, 0, 1, 0, 0, 1, 0, 1, 1, 1];
+
+    fn positive() -> Vec<bool> {
+        ANSWERS.iter().map(|answer| *answer == 1).collect()
+    }
+
+    #[test]
+    fn the_fit_is_that_of_a_logistic_regression_on_smoothed_targets() {
+        // Expected: scikit-learn's LogisticRegression without penalty, each row twice, weighted by its target.
+        let fit = fit_platt(&LOG_ODDS, &positive()).unwrap();
+        assert!((fit.slope - 0.598_424_8).abs() < 1e-5, "{fit:?}");
+        assert!((fit.offset - 0.123_427_18).abs() < 1e-5, "{fit:?}");
+    }
+
+    #[test]
+    fn separable_classes_get_a_finite_fit() {
+        let fit = fit_platt(&[-9.0, -8.0, 8.0, 9.0], &[false, false, true, true]).unwrap();
+        assert!(fit.slope.is_finite() && fit.probability(9.0) < 0.9 && fit.probability(-9.0) > 0.1);
+    }
+
+    #[test]
+    fn what_cannot_be_calibrated_is_refused() {
+        assert_eq!(fit_platt(&[], &[]), None);
+        assert_eq!(fit_platt(&[1.0, 2.0], &[true, true]), None);
+        let upside_down: Vec<f64> = LOG_ODDS.iter().map(|x| -x).collect();
+        assert_eq!(fit_platt(&upside_down, &positive()), None);
+    }
+}

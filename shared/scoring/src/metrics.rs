@@ -110,3 +110,150 @@ fn calibration_error(outcomes: &[Outcome]) -> Option<f64> {
     }
     (!outcomes.is_empty()).then(|| surplus.iter().map(|s| s.abs()).sum::<f64>() / outcomes.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
+
+    use super::*;
+
+    fn outcomes(scores: &[f64], answers: &[u8]) -> Vec<Outcome> {
+        scores
+            .iter()
+            .zip(answers)
+            .map(|(score, answer)| Outcome {
+                score: *score,
+                positive: *answer == 1,
+            })
+            .collect()
+    }
+
+    /// In the order precision, recall, F1, macro-F1, AUC-ROC, average precision, ECE.
+    fn check(outcomes: &[Outcome], expected: [f64; 7]) {
+        let m = measure(outcomes, 0.5);
+        let found = [m.precision, m.recall, m.f1, m.macro_f1, m.auc_roc, m.pr_auc, m.ece];
+        for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert!(
+                (found.unwrap() - expected).abs() < 1e-12,
+                "measure {place} is {found:?}, not {expected}"
+            );
+        }
+    }
+
+    // Expected numbers: scikit-learn 1.x (`precision_score`, `recall_score`, `f1_score`, `roc_auc_score`,
+    // `average_precision_score`); ECE by NumPy from its definition.
+    #[test]
+    fn measures_equal_those_of_scikit_learn() {
+        check(
+            &outcomes(&[0.1, 0.4, 0.35, 0.8, 0.65, 0.9, 0.5, 0.05], &[0, 0, 1, 1, 0, 1, 1, 0]),
+            [0.75, 0.75, 0.75, 0.75, 0.8125, 0.854_166_666_666_666_6, 0.331_25],
+        );
+        check(
+            &outcomes(
+                &[0.5, 0.5, 0.5, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9, 0.1],
+                &[1, 0, 1, 0, 1, 1, 1, 0, 1, 0],
+            ),
+            [
+                0.714_285_714_285_714_3,
+                0.833_333_333_333_333_4,
+                0.769_230_769_230_769_2,
+                0.670_329_670_329_670_4,
+                0.708_333_333_333_333_4,
+                0.724_206_349_206_349_2,
+                0.18,
+            ],
+        );
+        check(
+            &outcomes(&[0.5; 6], &[1, 0, 0, 1, 0, 0]),
+            [
+                0.333_333_333_333_333_3,
+                1.0,
+                0.5,
+                0.25,
+                0.5,
+                0.333_333_333_333_333_3,
+                0.166_666_666_666_666_66,
+            ],
+        );
+    }
+
+    #[test]
+    fn measures_of_many_outcomes_equal_those_of_scikit_learn() {
+        let many: Vec<Outcome> = (0..500_u32)
+            .map(|i| {
+                let score = f64::from((i * 7919) % 101) / 101.0;
+                Outcome {
+                    score,
+                    positive: (i * 31) % 7 < 2 || score > 0.8,
+                }
+            })
+            .collect();
+        assert_eq!(measure(&many, 0.5).positives, 213);
+        check(
+            &many,
+            [
+                0.570_850_202_429_149_7,
+                0.661_971_830_985_915_5,
+                0.613_043_478_260_869_6,
+                0.641_706_924_315_619_9,
+                0.728_681_029_265_021_2,
+                0.767_170_601_720_047,
+                0.200_891_089_108_910_9,
+            ],
+        );
+        let backwards: Vec<Outcome> = many.iter().rev().copied().collect();
+        assert_eq!(measure(&many, 0.5).auc_roc, measure(&backwards, 0.5).auc_roc);
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_none() {
+        let none = measure(&[], 0.5);
+        assert_eq!(
+            [
+                none.precision,
+                none.recall,
+                none.f1,
+                none.macro_f1,
+                none.auc_roc,
+                none.pr_auc,
+                none.ece
+            ],
+            [None; 7]
+        );
+        let positives = measure(&outcomes(&[0.9, 0.2], &[1, 1]), 0.5);
+        assert_eq!((positives.precision, positives.recall), (Some(1.0), Some(0.5)));
+        assert_eq!(
+            [
+                positives.macro_f1,
+                positives.auc_roc,
+                positives.pr_auc,
+                positives.false_positive_rate
+            ],
+            [None; 4]
+        );
+        let negatives = measure(&outcomes(&[0.9, 0.2], &[0, 0]), 0.5);
+        assert_eq!(
+            (negatives.precision, negatives.false_positive_rate),
+            (Some(0.0), Some(0.5))
+        );
+        assert_eq!(
+            [negatives.recall, negatives.f1, negatives.macro_f1, negatives.auc_roc],
+            [None; 4]
+        );
+        let unsure = measure(&outcomes(&[0.4, 0.2], &[1, 0]), 0.5);
+        assert_eq!(
+            (unsure.precision, unsure.recall, unsure.f1),
+            (None, Some(0.0), Some(0.0))
+        );
+    }
+
+    #[test]
+    fn a_score_at_the_threshold_is_predicted_positive_and_one_is_in_the_last_bin() {
+        assert_eq!(measure(&outcomes(&[0.5], &[1]), 0.5).recall, Some(1.0));
+        assert_eq!(measure(&outcomes(&[1.0], &[1]), 0.5).ece, Some(0.0));
+    }
+}

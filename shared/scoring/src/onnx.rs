@@ -217,3 +217,40 @@ pub fn f16_bits(value: f32) -> u16 {
     let bits = ((exponent - 113) << 10) + kept;
     sign | u16::try_from(bits).unwrap_or(0x7bff).min(0x7bff)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number that binary16 bits stand for, from the format's definition.
+    fn value_of(bits: u16) -> f64 {
+        let exponent = i32::from((bits >> 10) & 31);
+        let fraction = f64::from(bits & 1023);
+        let magnitude = match exponent {
+            0 => fraction * 2_f64.powi(-24),
+            _ => (1024.0 + fraction) * 2_f64.powi(exponent - 25),
+        };
+        if bits & 0x8000 == 0 { magnitude } else { -magnitude }
+    }
+
+    #[test]
+    fn every_finite_half_survives_and_others_go_to_the_nearest_even() {
+        for bits in (0..0x7c00_u16).flat_map(|bits| [bits, bits | 0x8000]) {
+            assert_eq!(f16_bits(value_of(bits) as f32), bits, "{bits:#x}");
+        }
+        for bits in 0..0x7bff_u16 {
+            let middle = f64::midpoint(value_of(bits), value_of(bits + 1)) as f32;
+            assert_eq!(f16_bits(middle), bits + (bits & 1), "half way above {bits:#x}");
+            assert_eq!(f16_bits(middle.next_down()), bits, "below half way above {bits:#x}");
+            assert_eq!(f16_bits(middle.next_up()), bits + 1, "above half way above {bits:#x}");
+        }
+    }
+
+    #[test]
+    fn what_a_half_cannot_hold_stays_finite() {
+        assert_eq!(f16_bits(1e9), 0x7bff);
+        assert_eq!(f16_bits(f32::NEG_INFINITY), 0xfbff);
+        assert_eq!(f16_bits(f32::NAN), 0);
+        assert_eq!(f16_bits(1e-9), 0);
+    }
+}

@@ -30,7 +30,8 @@ pub struct Onnx(Environment);
 /// ONNX Runtime allows one environment a process, so it is made once and kept until the process ends.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// Loads ONNX Runtime's library and makes its environment: telemetry off, no thread pool, errors alone logged.
+/// Loads ONNX Runtime's library and makes its environment: telemetry off, no thread pool, and no log, since
+/// errors come back as values.
 /// A further call gives the same environment and does not look at `library`.
 pub fn init(library: &Path) -> Result<Onnx, RuntimeError> {
     let mut made = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +50,7 @@ pub fn init(library: &Path) -> Result<Onnx, RuntimeError> {
         .with_telemetry(false)
         .build()
         .map_err(|error| failed(error.into()))?;
-    environment.set_log_level(LogLevel::Error);
+    environment.set_log_level(LogLevel::Fatal);
     *made = Some(environment.clone());
     Ok(Onnx(environment))
 }

@@ -100,3 +100,35 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 fn add(to: &mut [f64], factor: f64, what: &[f64]) {
     to.iter_mut().zip(what).for_each(|(t, w)| *t += factor * w);
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn the_valley_of_rosenbrock_is_walked_to_its_end() {
+        let objective = |x: &[f64], gradient: &mut [f64]| {
+            let (bend, reach) = (x[1] - x[0] * x[0], 1.0 - x[0]);
+            gradient[0] = -400.0 * x[0] * bend - 2.0 * reach;
+            gradient[1] = 200.0 * bend;
+            100.0 * bend * bend + reach * reach
+        };
+        let mut at = vec![-1.2, 1.0];
+        let iterations = minimise(&mut at, objective, 200, &mut |_, _| ());
+        assert!((at[0] - 1.0).abs() < 1e-4 && (at[1] - 1.0).abs() < 1e-4, "{at:?}");
+        assert!(iterations < 60, "{iterations} iterations");
+    }
+
+    #[test]
+    fn at_a_minimum_it_stops() {
+        let objective = |x: &[f64], gradient: &mut [f64]| {
+            gradient[0] = 2.0 * x[0];
+            x[0] * x[0]
+        };
+        let mut at = vec![0.0];
+        assert_eq!(minimise(&mut at, objective, 10, &mut |_, _| ()), 0);
+        assert_eq!(at, [0.0]);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the tests with ONNX Runtime share.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test may fail by panicking, and not each test uses all"
+)]
+
+use std::path::{Path, PathBuf};
+
+use features::text::{NgramSpec, WindowSpec};
+use scoring::{Bundle, Calibration, Manifest, ModelFile, Onnx, TextModel};
+
+/// ONNX Runtime's library: `MODERATO_ONNXRUNTIME`, or what `make tools` installed.
+pub fn library() -> PathBuf {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/onnxruntime/libonnxruntime.so");
+    let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
+    assert!(
+        library.exists(),
+        "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME",
+        library.display()
+    );
+    library
+}
+
+pub fn onnx() -> Onnx {
+    scoring::init(&library()).unwrap()
+}
+
+/// The folder of the model that is committed.
+pub fn baseline() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ngram-baseline")
+}
+
+pub fn model() -> TextModel {
+    TextModel::load(&onnx(), &Bundle::read(&baseline()).unwrap(), None).unwrap()
+}
+
+pub const NGRAMS: NgramSpec = NgramSpec {
+    bits: 16,
+    word_max: 2,
+    char_min: 3,
+    char_max: 4,
+    word_weight: 1.0,
+    char_weight: 1.0,
+};
+pub const WINDOW: WindowSpec = WindowSpec {
+    tokens: 16,
+    chars: 200,
+    overlap: 4,
+};
+
+/// A small model around a graph.
+pub fn bundle(graph: Vec<u8>, change: impl FnOnce(&mut Manifest)) -> Bundle {
+    let mut manifest = Manifest {
+        schema: "model/1".to_owned(),
+        kind: "ngram-linear".to_owned(),
+        name: "small".to_owned(),
+        version: "1".to_owned(),
+        harm: "hate".to_owned(),
+        languages: vec!["en".to_owned(), "de".to_owned()],
+        model: ModelFile {
+            file: "model.onnx".to_owned(),
+            sha256: domain::sha256_hex(&graph),
+        },
+        ngrams: NGRAMS,
+        window: WINDOW,
+        calibration: Calibration {
+            slope: 2.0,
+            offset: -1.0,
+        },
+    };
+    change(&mut manifest);
+    Bundle {
+        manifest: serde_json::to_vec(&manifest).unwrap(),
+        model: graph,
+    }
+}
