@@ -25,8 +25,9 @@ class CloudError(Exception):
 
 def clean_environment(endpoint: str) -> dict[str, str]:
     """The environment of everything local: nobody's real credentials, profiles or settings of AWS reach it."""
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "TERM", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "CARGO_TARGET_DIR")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "USER", "TERM")
+    # What changes how cargo compiles is kept too, or `sam build` would compile again what `make` has compiled.
+    environment = {name: value for name, value in os.environ.items() if name in kept or name.startswith(("CARGO", "RUST", "CC", "CFLAGS"))}
     environment.update(
         AWS_ENDPOINT_URL=endpoint,
         AWS_REGION=REGION,

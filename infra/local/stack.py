@@ -65,7 +65,8 @@ def cloud_outputs(stage: str) -> None:
     import boto3
 
     path = FOLDER / f"{stage}.env"
-    write_env(path, outputs(boto3.client("cloudformation"), f"moderato-{stage}"))
+    cloudformation = boto3.client("cloudformation")
+    write_env(path, outputs(cloudformation, f"moderato-{stage}") | {"AWS_REGION": cloudformation.meta.region_name})
     print(f"outputs of moderato-{stage} are in {path.relative_to(ROOT)}; use them with: moderato --stack-env {path.relative_to(ROOT)} ...")
 
 
