@@ -11,7 +11,7 @@ use scoring::{ScoreError, TextModel};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::corpora::{Corpus, Example, Part};
+use crate::corpora::{Corpus, Example, Part, Training};
 use crate::evaluate::{Report, progress, report};
 use crate::train::{Recipe, Trained};
 
@@ -60,6 +60,7 @@ struct Source {
     sha256: String,
     positive: &'static str,
     split: &'static str,
+    training: Training,
     train: Rows,
     validation: Rows,
     test: Rows,
@@ -115,17 +116,8 @@ const LIMITS: [&str; 8] = [
 
 /// Bounds of the default policy.
 fn bands() -> [Band; 3] {
-    let band = |decision: Decision, from| Band {
-        id: decision.as_str().to_owned(),
-        from,
-        decision,
-        lane: None,
-    };
-    [
-        band(Decision::Approve, 0.0),
-        band(Decision::Review, 0.2),
-        band(Decision::Hide, 0.8),
-    ]
+    let band = |decision: Decision, from| Band { id: decision.as_str().to_owned(), from, decision, lane: None };
+    [band(Decision::Approve, 0.0), band(Decision::Review, 0.2), band(Decision::Hide, 0.8)]
 }
 
 /// Measures the trained model on every validation part and describes it.
@@ -142,10 +134,7 @@ pub fn make(
     let mut pool = Vec::new();
     for (corpus, examples) in corpora.iter().zip(&trained.examples) {
         sources.push(source(corpus, examples, data)?);
-        let held: Vec<_> = examples
-            .iter()
-            .filter(|example| example.part == Part::Validation)
-            .collect();
+        let held: Vec<_> = examples.iter().filter(|example| example.part == Part::Validation).collect();
         if held.is_empty() {
             continue;
         }
@@ -155,21 +144,11 @@ pub fn make(
         }
         validation.insert(corpus.name, measured(&held, &outcomes));
     }
-    validation.insert(
-        "pooled",
-        Measured {
-            whole: report(&pool, &bands()),
-            slices: BTreeMap::new(),
-        },
-    );
+    validation.insert("pooled", Measured { whole: report(&pool, &bands()), slices: BTreeMap::new() });
     let mut golden = Vec::new();
     for text in GOLDEN {
         let scored = model.score(text)?;
-        golden.push(Golden {
-            text,
-            raw: scored.raw,
-            calibrated: scored.calibrated,
-        });
+        golden.push(Golden { text, raw: scored.raw, calibrated: scored.calibrated });
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ok(Card {
@@ -196,10 +175,7 @@ fn source(corpus: &Corpus, examples: &[Example], data: &Path) -> Result<Source, 
     let bytes = std::fs::read(&path).map_err(|source| CardError::Read { path, source })?;
     let rows = |part: Part| {
         let inside = || examples.iter().filter(|example| example.part == part);
-        Rows {
-            rows: inside().count(),
-            positive: inside().filter(|example| example.positive).count(),
-        }
+        Rows { rows: inside().count(), positive: inside().filter(|example| example.positive).count() }
     };
     Ok(Source {
         corpus: corpus.name,
@@ -207,6 +183,7 @@ fn source(corpus: &Corpus, examples: &[Example], data: &Path) -> Result<Source, 
         sha256: domain::sha256_hex(&bytes),
         positive: corpus.positive,
         split: corpus.split,
+        training: corpus.training,
         train: rows(Part::Train),
         validation: rows(Part::Validation),
         test: rows(Part::Test),
@@ -218,10 +195,7 @@ fn outcomes(model: &TextModel, examples: &[&Example]) -> Result<Vec<Outcome>, Sc
     let mut outcomes = Vec::with_capacity(examples.len());
     for example in examples {
         let score = model.score(&example.text)?.calibrated;
-        outcomes.push(Outcome {
-            score,
-            positive: example.positive,
-        });
+        outcomes.push(Outcome { score, positive: example.positive });
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -239,14 +213,8 @@ fn measured(examples: &[&Example], outcomes: &[Outcome]) -> Measured {
         }
     }
     groups.retain(|_, group| group.len() >= LEAST_SLICE);
-    let slices = groups
-        .into_iter()
-        .map(|(name, group)| (name, report(&group, &bands())))
-        .collect();
-    Measured {
-        whole: report(outcomes, &bands()),
-        slices,
-    }
+    let slices = groups.into_iter().map(|(name, group)| (name, report(&group, &bands()))).collect();
+    Measured { whole: report(outcomes, &bands()), slices }
 }
 
 impl Card {
@@ -314,8 +282,8 @@ impl Card {
         }
         writeln!(
             out,
-            "\nOf the identity templates only those that are not toxic are trained on, one in {}; Surge not at all.\n",
-            self.recipe.template_step
+            "\nSurge is not trained on at all, nor HateXplain's validation posts. A row of EDOS counts less than others, \
+             and of the identity templates only some that are not toxic are used: `training` in `card.json`.\n"
         )?;
         writeln!(out, "## Limits\n")?;
         self.limits.iter().try_for_each(|limit| writeln!(out, "- {limit}"))
@@ -325,16 +293,7 @@ impl Card {
 fn row(out: &mut String, name: &str, report: &Report) -> std::fmt::Result {
     let m = &report.metrics;
     write!(out, "| {name} | {} | {} |", m.n, m.positives)?;
-    let measures = [
-        m.precision,
-        m.recall,
-        m.f1,
-        m.macro_f1,
-        m.auc_roc,
-        m.pr_auc,
-        m.ece,
-        m.false_positive_rate,
-    ];
+    let measures = [m.precision, m.recall, m.f1, m.macro_f1, m.auc_roc, m.pr_auc, m.ece, m.false_positive_rate];
     let shares = report.bands.iter().map(|band| band.share);
     let hidden = report.bands.last().and_then(|band| band.positive_share);
     for number in measures.into_iter().chain(shares).chain([hidden]) {

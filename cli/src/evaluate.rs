@@ -129,10 +129,7 @@ pub fn report(outcomes: &[Outcome], bands: &[Band]) -> Report {
             }
         })
         .collect();
-    Report {
-        metrics: measure(outcomes, THRESHOLD),
-        bands,
-    }
+    Report { metrics: measure(outcomes, THRESHOLD), bands }
 }
 
 /// What is printed: the whole, and each slice by column and value.
@@ -159,17 +156,10 @@ pub fn run(args: &EvaluateArgs, model: &TextModel, bands: &[Band]) -> Result<Exi
         for (record, outcome) in records.iter().zip(&outcomes) {
             groups.entry(record.get(column)?.to_owned()).or_default().push(*outcome);
         }
-        let reports = groups
-            .into_iter()
-            .map(|(value, group)| (value, report(&group, bands)))
-            .collect();
+        let reports = groups.into_iter().map(|(value, group)| (value, report(&group, bands))).collect();
         slices.insert(column.clone(), reports);
     }
-    let evaluation = Evaluation {
-        whole: report(&outcomes, bands),
-        model: model.identity().clone(),
-        slices,
-    };
+    let evaluation = Evaluation { whole: report(&outcomes, bands), model: model.identity().clone(), slices };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &evaluation).map_err(io::Error::from)?;
@@ -183,10 +173,7 @@ pub fn run(args: &EvaluateArgs, model: &TextModel, bands: &[Band]) -> Result<Exi
 /// Which rows are positive.
 fn answers(args: &EvaluateArgs, records: &[Record]) -> Result<Vec<bool>, EvaluateError> {
     let (column, value) = &args.positive_when;
-    let given = records
-        .iter()
-        .map(|record| record.get(column))
-        .collect::<Result<Vec<_>, _>>()?;
+    let given = records.iter().map(|record| record.get(column)).collect::<Result<Vec<_>, _>>()?;
     if !given.contains(&value.as_str()) {
         let values: BTreeSet<&str> = given.into_iter().collect();
         // A column with many or long values may hold texts, which no message shows.
@@ -196,11 +183,7 @@ fn answers(args: &EvaluateArgs, records: &[Record]) -> Result<Vec<bool>, Evaluat
         } else {
             format!("it has {} other values", values.len())
         };
-        return Err(EvaluateError::UnknownValue {
-            column: column.clone(),
-            value: value.clone(),
-            there,
-        });
+        return Err(EvaluateError::UnknownValue { column: column.clone(), value: value.clone(), there });
     }
     Ok(given.into_iter().map(|there| there == value).collect())
 }
@@ -215,13 +198,8 @@ fn score(
     let mut outcomes = Vec::with_capacity(records.len());
     for (index, (record, positive)) in records.iter().zip(answers).enumerate() {
         let text = record.get(&args.text_column)?;
-        let scored = model
-            .score(text)
-            .map_err(|source| EvaluateError::Score { row: index + 1, source })?;
-        outcomes.push(Outcome {
-            score: scored.calibrated,
-            positive: *positive,
-        });
+        let scored = model.score(text).map_err(|source| EvaluateError::Score { row: index + 1, source })?;
+        outcomes.push(Outcome { score: scored.calibrated, positive: *positive });
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -241,11 +219,7 @@ pub(crate) fn progress(what: &'static str, length: usize) -> ProgressBar {
 fn print_table(out: &mut impl Write, evaluation: &Evaluation) -> io::Result<()> {
     let mut rows = vec![("all".to_owned(), &evaluation.whole)];
     for (column, values) in &evaluation.slices {
-        rows.extend(
-            values
-                .iter()
-                .map(|(value, report)| (format!("{column}={value}"), report)),
-        );
+        rows.extend(values.iter().map(|(value, report)| (format!("{column}={value}"), report)));
     }
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let decisions: Vec<_> = evaluation.whole.bands.iter().map(|band| band.decision).collect();
@@ -280,9 +254,81 @@ fn print_table(out: &mut impl Write, evaluation: &Evaluation) -> io::Result<()> 
             cell(band.share_of_positives)
         )?;
     }
-    writeln!(
-        out,
-        "model {} {} {}",
-        evaluation.model.name, evaluation.model.version, evaluation.model.sha256
-    )
+    writeln!(out, "model {} {} {}", evaluation.model.name, evaluation.model.version, evaluation.model.sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+
+    use domain::Decision;
+
+    use super::*;
+
+    fn bands() -> [Band; 3] {
+        [(Decision::Approve, 0.0), (Decision::Review, 0.2), (Decision::Hide, 0.8)].map(|(decision, from)| Band {
+            id: decision.as_str().to_owned(),
+            from,
+            decision,
+            lane: None,
+        })
+    }
+
+    #[test]
+    fn a_band_includes_its_lower_bound() {
+        let outcome = |score, positive| Outcome { score, positive };
+        let outcomes = [
+            outcome(0.0, true),
+            outcome(0.199_999, false),
+            outcome(0.2, false),
+            outcome(0.8, true),
+            outcome(1.0, true),
+        ];
+        let report = report(&outcomes, &bands());
+        let found: Vec<_> = report.bands.iter().map(|b| (b.decision, b.n, b.share.unwrap())).collect();
+        assert_eq!(found, [("approve", 2, 0.4), ("review", 1, 0.2), ("hide", 2, 0.4)]);
+        assert_eq!(report.bands[2].positive_share, Some(1.0));
+        assert_eq!(report.bands[0].share_of_positives, Some(1.0 / 3.0));
+        assert_eq!(report.bands[1].positive_share, Some(0.0));
+    }
+
+    #[test]
+    fn the_json_has_the_keys_of_the_contract() {
+        let report = report(&[Outcome { score: 0.3, positive: true }], &bands());
+        let json = serde_json::to_value(&report).unwrap();
+        for key in ["n", "precision", "recall", "f1", "macro_f1", "auc_roc", "pr_auc", "ece", "bands"] {
+            assert!(json.get(key).is_some(), "{key} is missing");
+        }
+        assert!(json["auc_roc"].is_null());
+    }
+
+    #[test]
+    fn a_condition_is_a_column_and_a_value() {
+        assert_eq!(condition("label=hate=1").unwrap(), ("label".to_owned(), "hate=1".to_owned()));
+        assert_eq!(condition("label=").unwrap(), ("label".to_owned(), String::new()));
+        condition("label").unwrap_err();
+        condition("=1").unwrap_err();
+    }
+
+    #[test]
+    fn a_value_that_never_occurs_is_an_error_that_lists_labels_and_never_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, format!("text,label\nsecret {0},hate\nplain,none\n", "x".repeat(40))).unwrap();
+        let records = dataset::read(&path).unwrap();
+        let said = |column: &str| {
+            let args = EvaluateArgs {
+                data: path.clone(),
+                text_column: "text".to_owned(),
+                positive_when: (column.to_owned(), "hat".to_owned()),
+                slice: Vec::new(),
+                json: false,
+                model: None,
+            };
+            answers(&args, &records).unwrap_err().to_string()
+        };
+        assert_eq!(said("label"), "no row has `label` = `hat`; there are `hate`, `none`");
+        assert_eq!(said("text"), "no row has `text` = `hat`; it has 2 other values");
+        assert!(said("class").contains("it has `label`, `text`"));
+    }
 }

@@ -67,27 +67,12 @@ pub enum TrainError {
 }
 
 /// N-grams and windows, chosen on the validation rows.
-const NGRAMS: NgramSpec = NgramSpec {
-    bits: 20,
-    word_max: 2,
-    char_min: 3,
-    char_max: 5,
-    word_weight: 1.0,
-    char_weight: 1.0,
-};
-const WINDOW: WindowSpec = WindowSpec {
-    tokens: 128,
-    chars: 1024,
-    overlap: 32,
-};
+const NGRAMS: NgramSpec =
+    NgramSpec { bits: 19, word_max: 2, char_min: 2, char_max: 5, word_weight: 1.0, char_weight: 1.0 };
+const WINDOW: WindowSpec = WindowSpec { tokens: 128, chars: 1024, overlap: 32 };
 /// Training, chosen on the validation rows.
-const CONFIG: TrainConfig = TrainConfig {
-    l2: 1e-5,
-    iterations: 100,
-    balance: 0.5,
-    log_count_ratio: Some(1.0),
-    least_examples: 2,
-};
+const CONFIG: TrainConfig =
+    TrainConfig { l2: 1e-5, iterations: 60, balance: 0.5, log_count_ratio: Some(1.0), least_examples: 2 };
 
 /// Everything that decides the result besides data and code, for the card.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -98,22 +83,12 @@ pub struct Recipe {
     pub window: WindowSpec,
     /// Training.
     pub training: TrainConfig,
-    /// One identity template in this many is trained on.
-    pub template_step: usize,
 }
-
-/// Of the 76,564 templates, one in this many: they differ by a name or an adjective only.
-const TEMPLATE_STEP: usize = 10;
 
 /// Runs the command. Gives success once the folder is written.
 pub fn run(args: &TrainArgs, onnx: &Onnx) -> Result<ExitCode, TrainError> {
     let data = args.data.clone().unwrap_or_else(data_folder_from_env);
-    let recipe = Recipe {
-        ngrams: NGRAMS,
-        window: WINDOW,
-        training: CONFIG,
-        template_step: TEMPLATE_STEP,
-    };
+    let recipe = Recipe { ngrams: NGRAMS, window: WINDOW, training: CONFIG };
     let started = Instant::now();
     let trained = make(&data, &CORPORA, &recipe, onnx)?;
     let seconds = started.elapsed().as_secs();
@@ -161,40 +136,20 @@ pub fn make(data: &Path, corpora: &[Corpus], recipe: &Recipe, onnx: &Onnx) -> Re
     let rows = training_rows(corpora, &examples, recipe);
     let weights = learn(&rows, recipe)?;
     let graph = scoring::onnx::linear_graph(&weights.weights, weights.bias);
-    let neutral = bundle(
-        graph,
-        recipe,
-        Calibration {
-            slope: 1.0,
-            offset: 0.0,
-        },
-    )?;
+    let neutral = bundle(graph, recipe, Calibration { slope: 1.0, offset: 0.0 })?;
     let uncalibrated = TextModel::load(onnx, &neutral, None)?;
     let calibration = calibrate(&uncalibrated, corpora, &examples)?;
     let bundle = bundle(neutral.model, recipe, calibration)?;
     let model = TextModel::load(onnx, &bundle, None)?;
-    Ok(Trained {
-        bundle,
-        model,
-        examples,
-        dropped,
-        trained_on: rows.len(),
-        iterations: weights.iterations,
-    })
+    Ok(Trained { bundle, model, examples, dropped, trained_on: rows.len(), iterations: weights.iterations })
 }
 
-/// The rows to train on. Toxic templates are left out: they insult anybody, and are not hate for naming a group.
 fn training_rows(corpora: &[Corpus], examples: &[Vec<Example>], recipe: &Recipe) -> Examples {
     let mut rows = Examples::default();
-    let bar = progress("preparing", examples.iter().map(Vec::len).sum());
+    let bar = progress("preparing", corpora.iter().zip(examples).map(|(c, e)| c.training.rows(e).count()).sum());
     for (corpus, examples) in corpora.iter().zip(examples) {
-        let train = examples.iter().filter(|example| example.part == Part::Train);
-        let step = if corpus.pooled { 1 } else { recipe.template_step };
-        for example in train
-            .step_by(step.max(1))
-            .filter(|example| corpus.pooled || !example.positive)
-        {
-            rows.push(&example.text, example.positive, 1.0, &recipe.ngrams, &recipe.window);
+        for example in corpus.training.rows(examples) {
+            rows.push(&example.text, example.positive, corpus.training.weight, &recipe.ngrams, &recipe.window);
             bar.inc(1);
         }
     }
@@ -211,11 +166,7 @@ fn learn(rows: &Examples, recipe: &Recipe) -> Result<LinearWeights, TrainError> 
 
 fn calibrate(model: &TextModel, corpora: &[Corpus], examples: &[Vec<Example>]) -> Result<Calibration, TrainError> {
     let (mut log_odds, mut positive) = (Vec::new(), Vec::new());
-    let pooled = corpora
-        .iter()
-        .zip(examples)
-        .filter(|(corpus, _)| corpus.pooled)
-        .flat_map(|(_, rows)| rows);
+    let pooled = corpora.iter().zip(examples).filter(|(corpus, _)| corpus.pooled).flat_map(|(_, rows)| rows);
     for example in pooled.filter(|example| example.part == Part::Validation) {
         log_odds.push(model.log_odds(&example.text)?);
         positive.push(example.positive);
@@ -231,10 +182,7 @@ fn bundle(graph: Vec<u8>, recipe: &Recipe, calibration: Calibration) -> Result<B
         version: "1".to_owned(),
         harm: "hate".to_owned(),
         languages: vec!["en".to_owned()],
-        model: ModelFile {
-            file: MODEL_FILE.to_owned(),
-            sha256: sha256_hex(&graph),
-        },
+        model: ModelFile { file: MODEL_FILE.to_owned(), sha256: sha256_hex(&graph) },
         ngrams: recipe.ngrams,
         window: recipe.window,
         calibration,
@@ -249,4 +197,81 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&path, bytes))
         .map_err(|source| TrainError::Write { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    fn onnx() -> Onnx {
+        let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/onnxruntime/libonnxruntime.so");
+        let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
+        assert!(library.exists(), "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME", library.display());
+        scoring::init(&library).unwrap()
+    }
+
+    /// Every corpus with its own columns, filled with sentences in which one word decides.
+    fn corpora(folder: &Path) {
+        let words = ["kind", "vile", "quiet", "round", "green", "vile"];
+        let rows = |start: usize, line: &dyn Fn(&str, bool) -> String| -> String {
+            let one = |i: usize| {
+                let word = words[i % 6];
+                line(&format!("person {i} is {word} today"), word == "vile")
+            };
+            (start..start + 300).map(one).collect()
+        };
+        let split = |text: &str| match text.len() % 3 + text.bytes().map(usize::from).sum::<usize>() % 7 {
+            0 => "dev",
+            1 => "test",
+            _ => "train",
+        };
+        let class = |positive, yes: &'static str, no: &'static str| if positive { yes } else { no };
+        let files = [
+            ("text,label\n", rows(0, &|t, p| format!("{t},{}\n", class(p, "hatespeech", "normal")))),
+            (
+                "text,label,targets_2of3\n",
+                rows(1000, &|t, p| format!("{t},{},Women\n", class(p, "hatespeech", "normal"))),
+            ),
+            ("class,tweet\n", rows(2000, &|t, p| format!("{},{t}\n", class(p, "0", "1")))),
+            (
+                "text,type,split,label_gold\n",
+                rows(3000, &|t, p| format!("{t},none,{},{}\n", split(t), class(p, "1", "0"))),
+            ),
+            ("label,text,sampled_split\n", rows(4000, &|t, p| format!("{},{t},\n", class(p, "hate", "noHate")))),
+            (
+                "text,label_sexist,label_category,split\n",
+                rows(5000, &|t, p| format!("{t},{},none,{}\n", class(p, "sexist", "not sexist"), split(t))),
+            ),
+            ("template,toxicity,phrase\n", rows(6000, &|t, p| format!("a,{},{t}\n", class(p, "toxic", "nontoxic")))),
+            ("text,is_toxic\n", rows(7000, &|t, p| format!("{t},{}\n", class(p, "Toxic", "Not Toxic")))),
+        ];
+        for (corpus, (header, rows)) in CORPORA.iter().zip(files) {
+            let file = std::fs::File::create(folder.join(corpus.file)).unwrap();
+            let mut file = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+            io::Write::write_all(&mut file, format!("{header}{rows}").as_bytes()).unwrap();
+            file.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_of_corpora_becomes_a_model_with_its_card_and_the_same_one_again() {
+        let folder = tempfile::tempdir().unwrap();
+        corpora(folder.path());
+        let small = NgramSpec { bits: 14, ..NGRAMS };
+        let recipe = Recipe { ngrams: small, window: WINDOW, training: CONFIG };
+        let trained = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
+        assert!(trained.model.score("person 9999 is vile today").unwrap().calibrated > 0.8);
+        assert!(trained.model.score("person 9999 is kind today").unwrap().calibrated < 0.2);
+        let card = card::make(&trained, folder.path(), &CORPORA, &recipe, 1).unwrap();
+        let json = serde_json::to_value(&card).unwrap();
+        assert_eq!(json["validation"]["pooled"]["auc_roc"], 1.0);
+        assert_eq!(json["validation"]["hatexplain"]["slices"]["target=Women"]["n"], 300);
+        assert_eq!(json["data"].as_array().unwrap().len(), CORPORA.len());
+        assert_eq!(json["model"]["sha256"], trained.bundle.sha256());
+        assert!(card.markdown().contains("| hatexplain, target=Women | 300 | 100 | 1.000 |"));
+        let again = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
+        assert!(again.bundle == trained.bundle);
+    }
 }

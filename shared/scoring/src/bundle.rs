@@ -27,10 +27,7 @@ impl Bundle {
             std::fs::read(&path)
                 .map_err(|error| io::Error::new(error.kind(), format!("reading `{}`: {error}", path.display())))
         };
-        Ok(Self {
-            manifest: read(MANIFEST_FILE)?,
-            model: read(MODEL_FILE)?,
-        })
+        Ok(Self { manifest: read(MANIFEST_FILE)?, model: read(MODEL_FILE)? })
     }
 
     /// The model's digest: SHA-256 of the manifest's bytes, in lower-case hexadecimal digits.

@@ -13,20 +13,11 @@ pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
     }
     let high = (positives as f64 + 1.0) / (positives as f64 + 2.0);
     let low = 1.0 / (negatives as f64 + 2.0);
-    let rows: Vec<(f64, f64)> = log_odds
-        .iter()
-        .zip(positive)
-        .map(|(x, p)| (*x, if *p { high } else { low }))
-        .collect();
+    let rows: Vec<(f64, f64)> = log_odds.iter().zip(positive).map(|(x, p)| (*x, if *p { high } else { low })).collect();
     let loss = |c: &Calibration| -> f64 {
-        rows.iter()
-            .map(|(x, target)| softplus(c.slope * x + c.offset) - target * (c.slope * x + c.offset))
-            .sum()
+        rows.iter().map(|(x, target)| softplus(c.slope * x + c.offset) - target * (c.slope * x + c.offset)).sum()
     };
-    let mut fit = Calibration {
-        slope: 1.0,
-        offset: 0.0,
-    };
+    let mut fit = Calibration { slope: 1.0, offset: 0.0 };
     let mut best = loss(&fit);
     for _ in 0..100 {
         let mut gradient = [0.0, 0.0];
@@ -35,21 +26,14 @@ pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
             let probability = sigmoid(fit.slope * x + fit.offset);
             let (error, spread) = (probability - target, probability * (1.0 - probability));
             gradient = [gradient[0] + error * x, gradient[1] + error];
-            curvature = [
-                curvature[0] + spread * x * x,
-                curvature[1] + spread * x,
-                curvature[2] + spread,
-            ];
+            curvature = [curvature[0] + spread * x * x, curvature[1] + spread * x, curvature[2] + spread];
         }
         let determinant = curvature[0] * curvature[2] - curvature[1] * curvature[1];
         let slope = (curvature[2] * gradient[0] - curvature[1] * gradient[1]) / determinant;
         let offset = (curvature[0] * gradient[1] - curvature[1] * gradient[0]) / determinant;
         let mut length = 1.0;
         let next = loop {
-            let tried = Calibration {
-                slope: fit.slope - length * slope,
-                offset: fit.offset - length * offset,
-            };
+            let tried = Calibration { slope: fit.slope - length * slope, offset: fit.offset - length * offset };
             if loss(&tried) <= best {
                 break tried;
             }
@@ -75,11 +59,7 @@ pub(crate) fn softplus(x: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        reason = "a test may fail by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
     use super::*;
 

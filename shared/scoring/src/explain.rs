@@ -19,9 +19,7 @@ pub(crate) fn spans(
 ) -> Vec<Span> {
     let share: HashMap<(View, u32), f64> = shares.iter().map(|(b, s)| ((b.view, b.bucket), *s)).collect();
     let mut occurrences: HashMap<(View, u32), f64> = HashMap::new();
-    ngrams(text, window.clone(), spec, |n| {
-        *occurrences.entry((n.view, n.bucket)).or_default() += 1.0
-    });
+    ngrams(text, window.clone(), spec, |n| *occurrences.entry((n.view, n.bucket)).or_default() += 1.0);
     let mut weights = vec![0.0; window.len()];
     ngrams(text, window.clone(), spec, |n| {
         let key = (n.view, n.bucket);
@@ -42,11 +40,7 @@ pub(crate) fn spans(
                 last.end = token.chars.end;
                 last.weight += weight;
             }
-            _ => spans.push(Span {
-                start: token.chars.start,
-                end: token.chars.end,
-                weight,
-            }),
+            _ => spans.push(Span { start: token.chars.start, end: token.chars.end, weight }),
         }
     }
     for span in &mut spans {

@@ -44,10 +44,7 @@ const ECE_BINS: usize = 15;
 /// Scores must be numbers; a score that is not one is ordered above all others.
 pub fn measure(outcomes: &[Outcome], threshold: f64) -> Metrics {
     let count = |predicted: bool, positive: bool| {
-        outcomes
-            .iter()
-            .filter(|o| (o.score >= threshold) == predicted && o.positive == positive)
-            .count()
+        outcomes.iter().filter(|o| (o.score >= threshold) == predicted && o.positive == positive).count()
     };
     let (hits, false_alarms) = (count(true, true), count(true, false));
     let (misses, rejections) = (count(false, true), count(false, false));
@@ -113,23 +110,12 @@ fn calibration_error(outcomes: &[Outcome]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        reason = "a test may fail by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
     use super::*;
 
     fn outcomes(scores: &[f64], answers: &[u8]) -> Vec<Outcome> {
-        scores
-            .iter()
-            .zip(answers)
-            .map(|(score, answer)| Outcome {
-                score: *score,
-                positive: *answer == 1,
-            })
-            .collect()
+        scores.iter().zip(answers).map(|(score, answer)| Outcome { score: *score, positive: *answer == 1 }).collect()
     }
 
     /// In the order precision, recall, F1, macro-F1, AUC-ROC, average precision, ECE.
@@ -137,10 +123,7 @@ mod tests {
         let m = measure(outcomes, 0.5);
         let found = [m.precision, m.recall, m.f1, m.macro_f1, m.auc_roc, m.pr_auc, m.ece];
         for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
-            assert!(
-                (found.unwrap() - expected).abs() < 1e-12,
-                "measure {place} is {found:?}, not {expected}"
-            );
+            assert!((found.unwrap() - expected).abs() < 1e-12, "measure {place} is {found:?}, not {expected}");
         }
     }
 
@@ -153,10 +136,7 @@ mod tests {
             [0.75, 0.75, 0.75, 0.75, 0.8125, 0.854_166_666_666_666_6, 0.331_25],
         );
         check(
-            &outcomes(
-                &[0.5, 0.5, 0.5, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9, 0.1],
-                &[1, 0, 1, 0, 1, 1, 1, 0, 1, 0],
-            ),
+            &outcomes(&[0.5, 0.5, 0.5, 0.2, 0.2, 0.9, 0.9, 0.9, 0.9, 0.1], &[1, 0, 1, 0, 1, 1, 1, 0, 1, 0]),
             [
                 0.714_285_714_285_714_3,
                 0.833_333_333_333_333_4,
@@ -169,15 +149,7 @@ mod tests {
         );
         check(
             &outcomes(&[0.5; 6], &[1, 0, 0, 1, 0, 0]),
-            [
-                0.333_333_333_333_333_3,
-                1.0,
-                0.5,
-                0.25,
-                0.5,
-                0.333_333_333_333_333_3,
-                0.166_666_666_666_666_66,
-            ],
+            [0.333_333_333_333_333_3, 1.0, 0.5, 0.25, 0.5, 0.333_333_333_333_333_3, 0.166_666_666_666_666_66],
         );
     }
 
@@ -186,10 +158,7 @@ mod tests {
         let many: Vec<Outcome> = (0..500_u32)
             .map(|i| {
                 let score = f64::from((i * 7919) % 101) / 101.0;
-                Outcome {
-                    score,
-                    positive: (i * 31) % 7 < 2 || score > 0.8,
-                }
+                Outcome { score, positive: (i * 31) % 7 < 2 || score > 0.8 }
             })
             .collect();
         assert_eq!(measure(&many, 0.5).positives, 213);
@@ -213,42 +182,17 @@ mod tests {
     fn what_cannot_be_answered_is_none() {
         let none = measure(&[], 0.5);
         assert_eq!(
-            [
-                none.precision,
-                none.recall,
-                none.f1,
-                none.macro_f1,
-                none.auc_roc,
-                none.pr_auc,
-                none.ece
-            ],
+            [none.precision, none.recall, none.f1, none.macro_f1, none.auc_roc, none.pr_auc, none.ece],
             [None; 7]
         );
         let positives = measure(&outcomes(&[0.9, 0.2], &[1, 1]), 0.5);
         assert_eq!((positives.precision, positives.recall), (Some(1.0), Some(0.5)));
-        assert_eq!(
-            [
-                positives.macro_f1,
-                positives.auc_roc,
-                positives.pr_auc,
-                positives.false_positive_rate
-            ],
-            [None; 4]
-        );
+        assert_eq!([positives.macro_f1, positives.auc_roc, positives.pr_auc, positives.false_positive_rate], [None; 4]);
         let negatives = measure(&outcomes(&[0.9, 0.2], &[0, 0]), 0.5);
-        assert_eq!(
-            (negatives.precision, negatives.false_positive_rate),
-            (Some(0.0), Some(0.5))
-        );
-        assert_eq!(
-            [negatives.recall, negatives.f1, negatives.macro_f1, negatives.auc_roc],
-            [None; 4]
-        );
+        assert_eq!((negatives.precision, negatives.false_positive_rate), (Some(0.0), Some(0.5)));
+        assert_eq!([negatives.recall, negatives.f1, negatives.macro_f1, negatives.auc_roc], [None; 4]);
         let unsure = measure(&outcomes(&[0.4, 0.2], &[1, 0]), 0.5);
-        assert_eq!(
-            (unsure.precision, unsure.recall, unsure.f1),
-            (None, Some(0.0), Some(0.0))
-        );
+        assert_eq!((unsure.precision, unsure.recall, unsure.f1), (None, Some(0.0), Some(0.0)));
     }
 
     #[test]

@@ -96,16 +96,8 @@ impl TextModel {
         check(&manifest)?;
         same_digest("graph", &manifest.model.sha256, &sha256_hex(&bundle.model))?;
         let session = LinearSession::load(onnx, &bundle.model).map_err(LoadError::Graph)?;
-        let identity = ModelRef {
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            sha256,
-        };
-        let model = Self {
-            identity,
-            manifest,
-            session,
-        };
+        let identity = ModelRef { name: manifest.name.clone(), version: manifest.version.clone(), sha256 };
+        let model = Self { identity, manifest, session };
         model.try_last_bucket().map_err(LoadError::Trial)?;
         Ok(model)
     }
@@ -130,10 +122,7 @@ impl TextModel {
     pub fn supports(&self, lang: Option<&str>) -> bool {
         let Some(lang) = lang else { return true };
         let primary = lang.split(['-', '_']).next().unwrap_or_default().trim();
-        self.manifest
-            .languages
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(primary))
+        self.manifest.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
     }
 
     /// Scores a text: each of its windows by itself, the highest counts.
@@ -163,12 +152,7 @@ impl TextModel {
         let slope = self.manifest.calibration.slope;
         let shares = best.run.contributions.iter().map(|share| f64::from(*share) * slope);
         let weighted: Vec<_> = best.input.iter().copied().zip(shares).collect();
-        Ok(explain::spans(
-            &tokenised,
-            best.window,
-            &self.manifest.ngrams,
-            &weighted,
-        ))
+        Ok(explain::spans(&tokenised, best.window, &self.manifest.ngrams, &weighted))
     }
 
     fn best(&self, text: &Tokenised) -> Result<Best, ScoreError> {
@@ -193,23 +177,14 @@ impl TextModel {
             values.push(0.0);
         }
         let run = self.session.run(&buckets, &values).map_err(ScoreError::Run)?;
-        if run.logit.is_finite() {
-            Ok(run)
-        } else {
-            Err(ScoreError::NotFinite)
-        }
+        if run.logit.is_finite() { Ok(run) } else { Err(ScoreError::NotFinite) }
     }
 
     /// Fails if the graph has fewer weights than the manifest has buckets, other inputs or other outputs.
     fn try_last_bucket(&self) -> Result<(), ScoreError> {
         let view = features::text::View::Word;
         let bucket = (1_u32 << self.manifest.ngrams.bits) - 1;
-        self.run(&[WeightedBucket {
-            view,
-            bucket,
-            value: 0.0,
-        }])
-        .map(|_| ())
+        self.run(&[WeightedBucket { view, bucket, value: 0.0 }]).map(|_| ())
     }
 }
 
@@ -217,21 +192,12 @@ fn same_digest(part: &'static str, expected: &str, actual: &str) -> Result<(), L
     if expected.eq_ignore_ascii_case(actual) {
         return Ok(());
     }
-    Err(LoadError::Digest {
-        part,
-        expected: expected.to_owned(),
-        actual: actual.to_owned(),
-    })
+    Err(LoadError::Digest { part, expected: expected.to_owned(), actual: actual.to_owned() })
 }
 
 fn check(manifest: &Manifest) -> Result<(), LoadError> {
-    let refuse = |field, value: &str, supported| {
-        Err(LoadError::Unsupported {
-            field,
-            value: value.to_owned(),
-            supported,
-        })
-    };
+    let refuse =
+        |field, value: &str, supported| Err(LoadError::Unsupported { field, value: value.to_owned(), supported });
     if manifest.schema != manifest::SCHEMA {
         return refuse("schema", &manifest.schema, "`model/1`");
     }
@@ -246,11 +212,7 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
     }
     let calibration = manifest.calibration;
     if !(calibration.slope.is_finite() && calibration.slope > 0.0) {
-        return refuse(
-            "calibration.slope",
-            &calibration.slope.to_string(),
-            "a finite number above 0",
-        );
+        return refuse("calibration.slope", &calibration.slope.to_string(), "a finite number above 0");
     }
     if !calibration.offset.is_finite() {
         return refuse("calibration.offset", &calibration.offset.to_string(), "a finite number");

@@ -126,10 +126,7 @@ struct Dimension {
 /// The bytes of a graph that gathers `weights` at the input buckets, multiplies them by the values and adds them to
 /// `bias`. Weights are kept in 16 bits ([`f16_bits`]), which halves the file and moves no score noticeably.
 pub fn linear_graph(weights: &[f32], bias: f64) -> Vec<u8> {
-    let raw = weights
-        .iter()
-        .flat_map(|weight| f16_bits(*weight).to_le_bytes())
-        .collect();
+    let raw = weights.iter().flat_map(|weight| f16_bits(*weight).to_le_bytes()).collect();
     let graph = GraphProto {
         name: "ngram-linear".to_owned(),
         node: vec![
@@ -161,10 +158,7 @@ pub fn linear_graph(weights: &[f32], bias: f64) -> Vec<u8> {
         ir_version: 8,
         producer_name: "moderato".to_owned(),
         graph: Some(graph),
-        opset_import: vec![OperatorSetId {
-            domain: String::new(),
-            version: 17,
-        }],
+        opset_import: vec![OperatorSetId { domain: String::new(), version: 17 }],
     }
     .encode_to_vec()
 }
@@ -177,25 +171,15 @@ fn node(op: &str, inputs: &[&str], output: &str, attributes: &[(&str, i64)]) -> 
         op_type: op.to_owned(),
         attribute: attributes
             .iter()
-            .map(|&(name, i)| Attribute {
-                name: name.to_owned(),
-                i,
-                kind: ATTRIBUTE_INT,
-            })
+            .map(|&(name, i)| Attribute { name: name.to_owned(), i, kind: ATTRIBUTE_INT })
             .collect(),
     }
 }
 
 fn value(name: &str, element: i32, shape: &[&str]) -> ValueInfo {
     let dimensions = shape.iter().map(|&name| Dimension { name: name.to_owned() }).collect();
-    let tensor = TensorType {
-        element,
-        shape: Some(Shape { dimensions }),
-    };
-    ValueInfo {
-        name: name.to_owned(),
-        kind: Some(TypeProto { tensor: Some(tensor) }),
-    }
+    let tensor = TensorType { element, shape: Some(Shape { dimensions }) };
+    ValueInfo { name: name.to_owned(), kind: Some(TypeProto { tensor: Some(tensor) }) }
 }
 
 /// IEEE 754 binary16 bits of the number nearest to `value`, ties to even; too large becomes the largest finite one,

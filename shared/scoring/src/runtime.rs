@@ -38,10 +38,7 @@ pub fn init(library: &Path) -> Result<Onnx, RuntimeError> {
     if let Some(environment) = made.as_ref() {
         return Ok(Onnx(environment.clone()));
     }
-    let failed = |source: Cause| RuntimeError {
-        library: library.display().to_string(),
-        source,
-    };
+    let failed = |source: Cause| RuntimeError { library: library.display().to_string(), source };
     // A name without a folder would be searched for on the system's paths.
     let absolute = std::path::absolute(library).map_err(|error| failed(error.into()))?;
     let environment = ort::init_from(absolute)
@@ -84,15 +81,10 @@ impl LinearSession {
         let missing = |name: &str| Cause::from(format!("the graph has no output `{name}`"));
         let logit = outputs.get(onnx::LOGIT).ok_or_else(|| missing(onnx::LOGIT))?;
         let (_, logit) = logit.try_extract_tensor::<f64>()?;
-        let contributions = outputs
-            .get(onnx::CONTRIBUTIONS)
-            .ok_or_else(|| missing(onnx::CONTRIBUTIONS))?;
+        let contributions = outputs.get(onnx::CONTRIBUTIONS).ok_or_else(|| missing(onnx::CONTRIBUTIONS))?;
         let (_, contributions) = contributions.try_extract_tensor::<f32>()?;
         match logit {
-            [logit] => Ok(Run {
-                logit: *logit,
-                contributions: contributions.to_vec(),
-            }),
+            [logit] => Ok(Run { logit: *logit, contributions: contributions.to_vec() }),
             _ => Err(Cause::from(format!("output `{}` is not one number", onnx::LOGIT))),
         }
     }

@@ -63,16 +63,14 @@ impl Examples {
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let ends = self.starts.iter().skip(1).copied().chain([self.buckets.len()]);
-        self.starts
-            .iter()
-            .zip(ends)
-            .zip(self.positive.iter().zip(&self.weights))
-            .map(|((&start, end), (&positive, &weight))| Row {
+        self.starts.iter().zip(ends).zip(self.positive.iter().zip(&self.weights)).map(
+            |((&start, end), (&positive, &weight))| Row {
                 buckets: self.buckets.get(start..end).unwrap_or_default(),
                 values: self.values.get(start..end).unwrap_or_default(),
                 positive,
                 weight,
-            })
+            },
+        )
     }
 }
 
@@ -154,11 +152,7 @@ pub fn train(
     let iterations = lbfgs::minimise(&mut parameters, objective, config.iterations, &mut progress);
     let bias = parameters.pop().unwrap_or_default();
     let weights = parameters.iter().zip(&scale).map(|(w, s)| (w * s) as f32).collect();
-    Some(LinearWeights {
-        weights,
-        bias,
-        iterations,
-    })
+    Some(LinearWeights { weights, bias, iterations })
 }
 
 /// What each bucket's values are multiplied by: 0 for buckets too rare, else 1 or the log-count ratio.
@@ -188,9 +182,7 @@ fn bucket_scales(examples: &Examples, size: usize, config: &TrainConfig) -> Vec<
             }
             match config.log_count_ratio {
                 None => 1.0,
-                Some(_) => (((up + smoothing) / all_ups) / ((down + smoothing) / all_downs))
-                    .ln()
-                    .abs(),
+                Some(_) => (((up + smoothing) / all_ups) / ((down + smoothing) / all_downs)).ln().abs(),
             }
         })
         .collect()

@@ -1,10 +1,5 @@
 //! The loaded model: what it refuses, and that a score depends on nothing but the text.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 mod common;
 
@@ -47,16 +42,10 @@ fn the_committed_model_gives_the_scores_on_its_card() {
         let scored = model.score(text).unwrap();
         // Another processor may round the last of six places differently.
         for (name, found) in [("raw", scored.raw), ("calibrated", scored.calibrated)] {
-            assert!(
-                (found - case[name].as_f64().unwrap()).abs() < 1.5e-6,
-                "{name} of {text:?} is {found}"
-            );
+            assert!((found - case[name].as_f64().unwrap()).abs() < 1.5e-6, "{name} of {text:?} is {found}");
         }
     }
-    let bytes: u64 = std::fs::read_dir(baseline())
-        .unwrap()
-        .map(|f| f.unwrap().metadata().unwrap().len())
-        .sum();
+    let bytes: u64 = std::fs::read_dir(baseline()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
     assert!(bytes <= 3 << 20, "the folder has {bytes} bytes, 3 MiB at most");
 }
 
@@ -68,19 +57,14 @@ fn a_score_is_the_sum_of_weights_calibrated_and_rounded() {
     assert!((model.log_odds("Bad day").unwrap() - log_odds).abs() < 1e-6);
     let six = |x: f64| (1e6 / (1.0 + (-x).exp())).round() / 1e6;
     let scored = model.score("Bad day").unwrap();
-    assert_eq!(
-        (scored.raw, scored.calibrated, scored.window),
-        (six(log_odds), six(2.0 * log_odds - 1.0), 0..7)
-    );
+    assert_eq!((scored.raw, scored.calibrated, scored.window), (six(log_odds), six(2.0 * log_odds - 1.0), 0..7));
     let empty = model.score("").unwrap();
     assert_eq!((empty.raw, empty.calibrated, empty.window), (six(0.5), six(0.0), 0..0));
 }
 
 #[test]
 fn a_text_scores_the_same_alone_and_among_others() {
-    let texts: Vec<String> = (0..200)
-        .map(|i| format!("post {i} about muslims, women and {} cats", i * 7))
-        .collect();
+    let texts: Vec<String> = (0..200).map(|i| format!("post {i} about muslims, women and {} cats", i * 7)).collect();
     let bits = |m: &TextModel, t: &String| m.score(t).map(|s| (s.raw.to_bits(), s.calibrated.to_bits())).unwrap();
     let shared = model();
     let alone: Vec<_> = texts.iter().map(|text| bits(&shared, text)).collect();
@@ -88,9 +72,8 @@ fn a_text_scores_the_same_alone_and_among_others() {
     let backwards: Vec<_> = texts.iter().rev().map(|text| bits(&fresh, text)).collect();
     assert!(alone.iter().eq(backwards.iter().rev()));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| texts.iter().map(|text| bits(&shared, text)).collect::<Vec<_>>()))
-            .collect();
+        let threads: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| texts.iter().map(|text| bits(&shared, text)).collect::<Vec<_>>())).collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), alone);
         }
@@ -116,25 +99,14 @@ fn of_a_long_text_the_worst_window_counts_and_is_explained() {
 
 #[test]
 fn an_explanation_names_the_heaviest_words_first_and_five_at_most() {
-    let words = [
-        ("one", 1.0),
-        ("two", 2.0),
-        ("three", 3.0),
-        ("four", 4.0),
-        ("five", 5.0),
-        ("six", 6.0),
-        ("nice", -9.0),
-    ];
+    let words =
+        [("one", 1.0), ("two", 2.0), ("three", 3.0), ("four", 4.0), ("five", 5.0), ("six", 6.0), ("nice", -9.0)];
     let model = TextModel::load(&onnx(), &bundle(graph(&words), |_| ()), None).unwrap();
     let text = "ONE two three nice four five six";
     let spans = model.explain(text).unwrap();
     let named: Vec<&str> = spans.iter().map(|s| &text[s.start..s.end]).collect();
     assert_eq!(named, ["six", "five", "four", "three", "two"]);
-    assert!(
-        spans
-            .iter()
-            .all(|s| s.weight > 0.0 && (s.weight * 100.0).fract().abs() < 1e-9)
-    );
+    assert!(spans.iter().all(|s| s.weight > 0.0 && (s.weight * 100.0).fract().abs() < 1e-9));
     assert_eq!(model.explain("").unwrap(), []);
 }
 
@@ -154,10 +126,7 @@ fn bytes_that_were_changed_are_refused() {
     let good = bundle(graph(&[("bad", 3.0)]), |_| ());
     let onnx = onnx();
     let digest = good.sha256();
-    assert_eq!(
-        TextModel::load(&onnx, &good, Some(&digest)).unwrap().identity().sha256,
-        digest
-    );
+    assert_eq!(TextModel::load(&onnx, &good, Some(&digest)).unwrap().identity().sha256, digest);
     let wrong = "0".repeat(64);
     let error = TextModel::load(&onnx, &good, Some(&wrong)).unwrap_err();
     assert!(matches!(error, LoadError::Digest { part: "manifest", .. }), "{error:?}");
@@ -176,10 +145,7 @@ fn a_model_that_is_not_what_it_says_is_refused() {
     assert!(matches!(refusal(&short), LoadError::Trial(ScoreError::Run(_))));
     let infinite = bundle(linear_graph(&vec![0.0; 1 << NGRAMS.bits], f64::INFINITY), |_| ());
     assert!(matches!(refusal(&infinite), LoadError::Trial(ScoreError::NotFinite)));
-    let no_json = Bundle {
-        manifest: b"{".to_vec(),
-        model: Vec::new(),
-    };
+    let no_json = Bundle { manifest: b"{".to_vec(), model: Vec::new() };
     assert!(matches!(refusal(&no_json), LoadError::Manifest(_)));
     let field = |change: fn(&mut scoring::Manifest)| match refusal(&bundle(graph(&[]), change)) {
         LoadError::Unsupported { field, .. } => field,

@@ -1,5 +1,5 @@
 //! From examples to a model that scores, on sentences made up here.
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 mod common;
 
@@ -10,29 +10,14 @@ use scoring::onnx::linear_graph;
 use scoring::train::{Examples, LinearWeights, TrainConfig, train};
 use scoring::{Calibration, TextModel};
 
-const CONFIG: TrainConfig = TrainConfig {
-    l2: 1e-3,
-    iterations: 40,
-    balance: 0.5,
-    log_count_ratio: Some(1.0),
-    least_examples: 2,
-};
+const CONFIG: TrainConfig =
+    TrainConfig { l2: 1e-3, iterations: 40, balance: 0.5, log_count_ratio: Some(1.0), least_examples: 2 };
 
 /// Sentences in which one word in eight decides, one in six of them with the wrong answer.
 fn sentences(from: usize, count: usize) -> Vec<(String, bool)> {
     let subjects = ["Gardens", "Trains", "Teachers", "Neighbours", "Cooks"];
-    let verdicts = [
-        "awful", "lovely", "pleasant", "useful", "funny", "clean", "quiet", "rotten",
-    ];
-    let ends = [
-        "in winter",
-        "at night",
-        "near the station",
-        "these days",
-        "as ever",
-        "on Mondays",
-        "if you ask me",
-    ];
+    let verdicts = ["awful", "lovely", "pleasant", "useful", "funny", "clean", "quiet", "rotten"];
+    let ends = ["in winter", "at night", "near the station", "these days", "as ever", "on Mondays", "if you ask me"];
     (from..from + count)
         .map(|i| {
             let verdict = verdicts[(i * 5) % 8];
@@ -59,10 +44,7 @@ fn learn(config: &TrainConfig) -> LinearWeights {
 fn a_model_learns_the_words_that_decide_and_is_calibrated() {
     let trained = learn(&CONFIG);
     let graph = linear_graph(&trained.weights, trained.bias);
-    let neutral = Calibration {
-        slope: 1.0,
-        offset: 0.0,
-    };
+    let neutral = Calibration { slope: 1.0, offset: 0.0 };
     let model = TextModel::load(&onnx(), &bundle(graph.clone(), |m| m.calibration = neutral), None).unwrap();
     let held = sentences(10_000, 600);
     let log_odds: Vec<f64> = held.iter().map(|(text, _)| model.log_odds(text).unwrap()).collect();
@@ -71,10 +53,7 @@ fn a_model_learns_the_words_that_decide_and_is_calibrated() {
     let model = TextModel::load(&onnx(), &bundle(graph, |m| m.calibration = calibration), None).unwrap();
     let outcomes: Vec<Outcome> = held
         .iter()
-        .map(|(text, positive)| Outcome {
-            score: model.score(text).unwrap().calibrated,
-            positive: *positive,
-        })
+        .map(|(text, positive)| Outcome { score: model.score(text).unwrap().calibrated, positive: *positive })
         .collect();
     let metrics = measure(&outcomes, 0.5);
     // A sixth of the answers is wrong: no model can do better than five sixths.
@@ -100,10 +79,7 @@ fn balance_lifts_the_rare_class_and_rare_buckets_get_no_weight() {
     let balanced = learn(&TrainConfig { balance: 1.0, ..CONFIG });
     assert!(balanced.bias > plain.bias);
     let weighted = |trained: &LinearWeights| trained.weights.iter().filter(|w| **w != 0.0).count();
-    let everything = learn(&TrainConfig {
-        least_examples: 1,
-        ..CONFIG
-    });
+    let everything = learn(&TrainConfig { least_examples: 1, ..CONFIG });
     assert!(weighted(&plain) < weighted(&everything));
 }
 

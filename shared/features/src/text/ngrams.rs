@@ -112,19 +112,11 @@ pub fn ngrams(text: &Tokenised, window: Range<usize>, spec: &NgramSpec, mut visi
                 hasher.byte(NEXT_WORD);
             }
             take_token(&mut hasher, text, next);
-            visit(Ngram {
-                view: View::Word,
-                bucket: hasher.bucket(spec.bits),
-                tokens: index..index + more + 1,
-            });
+            visit(Ngram { view: View::Word, bucket: hasher.bucket(spec.bits), tokens: index..index + more + 1 });
         }
         if token.kind == TokenKind::Word {
             char_ngrams(text.folded(token), spec, |bucket| {
-                visit(Ngram {
-                    view: View::Char,
-                    bucket,
-                    tokens: index..index + 1,
-                });
+                visit(Ngram { view: View::Char, bucket, tokens: index..index + 1 });
             });
         }
     }
@@ -169,11 +161,7 @@ pub fn weighted_buckets(text: &Tokenised, window: Range<usize>, spec: &NgramSpec
     let mut out: Vec<WeightedBucket> = Vec::with_capacity(found.len());
     for equal in found.chunk_by(|a, b| a == b) {
         if let Some(&(view, bucket)) = equal.first() {
-            out.push(WeightedBucket {
-                view,
-                bucket,
-                value: damped(equal.len()),
-            });
+            out.push(WeightedBucket { view, bucket, value: damped(equal.len()) });
         }
     }
     for view in out.chunk_by_mut(|a, b| a.view == b.view) {

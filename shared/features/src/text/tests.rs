@@ -1,8 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -11,27 +7,13 @@ use proptest::prelude::*;
 use super::tokens::LONGEST_WORD;
 use super::*;
 
-const SPEC: NgramSpec = NgramSpec {
-    bits: 20,
-    word_max: 2,
-    char_min: 3,
-    char_max: 5,
-    word_weight: 1.0,
-    char_weight: 1.0,
-};
-const WINDOW: WindowSpec = WindowSpec {
-    tokens: 8,
-    chars: 80,
-    overlap: 2,
-};
+const SPEC: NgramSpec =
+    NgramSpec { bits: 20, word_max: 2, char_min: 3, char_max: 5, word_weight: 1.0, char_weight: 1.0 };
+const WINDOW: WindowSpec = WindowSpec { tokens: 8, chars: 80, overlap: 2 };
 
 fn shown(text: &str) -> Vec<(TokenKind, String)> {
     let tokenised = tokenise(text);
-    tokenised
-        .tokens()
-        .iter()
-        .map(|t| (t.kind, tokenised.folded(t).iter().collect()))
-        .collect()
+    tokenised.tokens().iter().map(|t| (t.kind, tokenised.folded(t).iter().collect())).collect()
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -46,16 +28,10 @@ fn tokens_are_words_symbols_and_what_is_folded_whole() {
         (" \t\n\u{a0}", &[]),
         ("Hi, YOU", &[(Word, "hi"), (Symbol, ","), (Word, "you")]),
         ("don't", &[(Word, "don"), (Symbol, "'"), (Word, "t")]),
-        (
-            "a@b.c",
-            &[(Word, "a"), (Symbol, "@"), (Word, "b"), (Symbol, "."), (Word, "c")],
-        ),
+        ("a@b.c", &[(Word, "a"), (Symbol, "@"), (Word, "b"), (Symbol, "."), (Word, "c")]),
         ("@Some_one: hi", &[(User, ""), (Symbol, ":"), (Word, "hi")]),
         ("@ home", &[(Symbol, "@"), (Word, "home")]),
-        (
-            "see HTTPS://x.example/a?b=c now",
-            &[(Word, "see"), (Url, ""), (Word, "now")],
-        ),
+        ("see HTTPS://x.example/a?b=c now", &[(Word, "see"), (Url, ""), (Word, "now")]),
         ("www.x.example", &[(Url, "")]),
         ("awww.nice", &[(Word, "awww"), (Symbol, "."), (Word, "nice")]),
         ("<user> [URL] <number>", &[(User, ""), (Url, ""), (Number, "")]),
@@ -65,10 +41,7 @@ fn tokens_are_words_symbols_and_what_is_folded_whole() {
         ("İstanbul ÉTÉ", &[(Word, "i\u{307}stanbul"), (Word, "été")]),
     ];
     for (text, expected) in cases {
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(kind, folded)| (*kind, (*folded).to_owned()))
-            .collect();
+        let expected: Vec<_> = expected.iter().map(|(kind, folded)| (*kind, (*folded).to_owned())).collect();
         assert_eq!(shown(text), expected, "{text}");
     }
 }
@@ -76,11 +49,7 @@ fn tokens_are_words_symbols_and_what_is_folded_whole() {
 #[test]
 fn offsets_count_bytes_and_characters_of_the_raw_text() {
     let tokenised = tokenise("İé 💩 Ab");
-    let places: Vec<_> = tokenised
-        .tokens()
-        .iter()
-        .map(|t| (t.bytes.clone(), t.chars.clone()))
-        .collect();
+    let places: Vec<_> = tokenised.tokens().iter().map(|t| (t.bytes.clone(), t.chars.clone())).collect();
     assert_eq!(places, [(0..4, 0..2), (5..9, 3..4), (10..12, 5..7)]);
 }
 
@@ -111,25 +80,13 @@ fn windows_are_bounded_overlap_and_cover() {
     let by_chars = tokenise(&format!("{} ", "x".repeat(39)).repeat(5));
     assert_eq!(windows(&by_chars, &WINDOW), [0..2, 1..3, 2..4, 3..5]);
     assert_eq!(windows(&tokenise(""), &WINDOW), [0..0]);
-    assert_eq!(
-        windows(
-            &tokenise("one"),
-            &WindowSpec {
-                tokens: 0,
-                chars: 0,
-                overlap: 9
-            }
-        ),
-        [0..1]
-    );
+    assert_eq!(windows(&tokenise("one"), &WindowSpec { tokens: 0, chars: 0, overlap: 9 }), [0..1]);
 }
 
 fn counts(text: &str, spec: &NgramSpec) -> BTreeMap<(View, u32), usize> {
     let tokenised = tokenise(text);
     let mut out = BTreeMap::new();
-    ngrams(&tokenised, 0..tokenised.tokens().len(), spec, |n| {
-        *out.entry((n.view, n.bucket)).or_default() += 1
-    });
+    ngrams(&tokenised, 0..tokenised.tokens().len(), spec, |n| *out.entry((n.view, n.bucket)).or_default() += 1);
     out
 }
 
@@ -151,26 +108,16 @@ fn ngrams_are_those_of_words_and_of_characters_with_edges() {
 
 #[test]
 fn each_view_has_the_length_of_its_weight() {
-    let spec = NgramSpec {
-        word_weight: 0.5,
-        char_weight: 2.0,
-        ..SPEC
-    };
+    let spec = NgramSpec { word_weight: 0.5, char_weight: 2.0, ..SPEC };
     let tokenised = tokenise("one two two three");
     let found = weighted_buckets(&tokenised, 0..4, &spec);
     for (view, length) in [(View::Word, 0.5), (View::Char, 2.0)] {
-        let sum: f64 = found
-            .iter()
-            .filter(|b| b.view == view)
-            .map(|b| f64::from(b.value).powi(2))
-            .sum();
+        let sum: f64 = found.iter().filter(|b| b.view == view).map(|b| f64::from(b.value).powi(2)).sum();
         assert!((sum.sqrt() - length).abs() < 1e-6);
     }
     let two = tokenise("two two two");
-    let mut values: Vec<f32> = weighted_buckets(&two, 0..3, &NgramSpec { char_max: 0, ..spec })
-        .iter()
-        .map(|b| b.value)
-        .collect();
+    let mut values: Vec<f32> =
+        weighted_buckets(&two, 0..3, &NgramSpec { char_max: 0, ..spec }).iter().map(|b| b.value).collect();
     values.sort_by(f32::total_cmp);
     // `two` three times and `two two` twice: 1 + ln 3 against 1 + ln 2.
     assert!((f64::from(values[1] / values[0]) - (1.0 + 3_f64.ln()) / (1.0 + 2_f64.ln())).abs() < 1e-6);
@@ -183,16 +130,7 @@ fn a_specification_out_of_range_is_refused() {
     assert_eq!(NgramSpec { bits: 40, ..SPEC }.check().unwrap_err().field, "bits");
     assert_eq!(NgramSpec { word_max: 0, ..SPEC }.check().unwrap_err().field, "word_max");
     assert_eq!(NgramSpec { char_min: 0, ..SPEC }.check().unwrap_err().field, "char_min");
-    assert_eq!(
-        NgramSpec {
-            char_weight: f32::NAN,
-            ..SPEC
-        }
-        .check()
-        .unwrap_err()
-        .field,
-        "char_weight"
-    );
+    assert_eq!(NgramSpec { char_weight: f32::NAN, ..SPEC }.check().unwrap_err().field, "char_weight");
 }
 
 /// Any characters, and texts of the kind that make tokenisers stumble.

@@ -80,10 +80,9 @@ pub fn tokenise(text: &str) -> Tokenised {
         }
         let (kind, length) = match special(rest, first, after_word) {
             Some(found) => found,
-            None if first.is_alphanumeric() => (
-                TokenKind::Word,
-                rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len()),
-            ),
+            None if first.is_alphanumeric() => {
+                (TokenKind::Word, rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len()))
+            }
             None => (TokenKind::Symbol, first.len_utf8()),
         };
         let raw = rest.get(..length).unwrap_or(rest);
@@ -103,26 +102,16 @@ pub fn tokenise(text: &str) -> Tokenised {
 /// Recognises what is folded whole: an address, a handle, a placeholder. Gives its kind and length in bytes.
 fn special(rest: &str, first: char, after_word: bool) -> Option<(TokenKind, usize)> {
     if first == '<' || first == '[' {
-        return PLACEHOLDERS
-            .iter()
-            .find(|(name, _)| starts_with(rest, name))
-            .map(|(name, kind)| (*kind, name.len()));
+        return PLACEHOLDERS.iter().find(|(name, _)| starts_with(rest, name)).map(|(name, kind)| (*kind, name.len()));
     }
     if after_word {
         return None;
     }
     if first == '@' {
-        let name: usize = rest
-            .bytes()
-            .skip(1)
-            .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_')
-            .count();
+        let name: usize = rest.bytes().skip(1).take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
         return (name > 0).then_some((TokenKind::User, name + 1));
     }
-    if ["http://", "https://", "www."]
-        .iter()
-        .any(|scheme| starts_with(rest, scheme))
-    {
+    if ["http://", "https://", "www."].iter().any(|scheme| starts_with(rest, scheme)) {
         let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"'));
         return Some((TokenKind::Url, end.unwrap_or(rest.len())));
     }
@@ -130,8 +119,7 @@ fn special(rest: &str, first: char, after_word: bool) -> Option<(TokenKind, usiz
 }
 
 fn starts_with(text: &str, lower_ascii: &str) -> bool {
-    text.get(..lower_ascii.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(lower_ascii))
+    text.get(..lower_ascii.len()).is_some_and(|start| start.eq_ignore_ascii_case(lower_ascii))
 }
 
 fn push_plain(
@@ -157,18 +145,10 @@ fn push_plain(
 
 /// Pushes a word, cut into overlapping pieces where it is longer than [`LONGEST_WORD`].
 fn push_word(out: &mut Tokenised, raw: &str, byte: usize, char_index: usize) {
-    let mut piece = Piece {
-        folded: out.folded.len(),
-        bytes: byte,
-        chars: char_index,
-    };
+    let mut piece = Piece { folded: out.folded.len(), bytes: byte, chars: char_index };
     // Where the next piece will start: the first character that lies in the last `PIECE_OVERLAP` of this one.
     let mut next: Option<Piece> = None;
-    let mut at = Piece {
-        folded: out.folded.len(),
-        bytes: byte,
-        chars: char_index,
-    };
+    let mut at = Piece { folded: out.folded.len(), bytes: byte, chars: char_index };
     for character in raw.chars() {
         let width = character.to_lowercase().count();
         if at.folded + width - piece.folded > LONGEST_WORD {
@@ -179,11 +159,7 @@ fn push_word(out: &mut Tokenised, raw: &str, byte: usize, char_index: usize) {
             next = Some(at);
         }
         out.folded.extend(character.to_lowercase());
-        at = Piece {
-            folded: out.folded.len(),
-            bytes: at.bytes + character.len_utf8(),
-            chars: at.chars + 1,
-        };
+        at = Piece { folded: out.folded.len(), bytes: at.bytes + character.len_utf8(), chars: at.chars + 1 };
     }
     out.tokens.push(piece.token(&at));
 }

@@ -32,11 +32,7 @@ pub(super) fn minimise(
             return iteration - 1;
         }
         // The first step has no curvature to go by: its length is set to one.
-        let mut length = if memory.is_empty() {
-            1.0 / dot(&gradient, &gradient).sqrt()
-        } else {
-            1.0
-        };
+        let mut length = if memory.is_empty() { 1.0 / dot(&gradient, &gradient).sqrt() } else { 1.0 };
         let (next, next_loss) = loop {
             let next: Vec<f64> = at.iter().zip(&direction).map(|(x, d)| x + length * d).collect();
             let next_loss = objective(&next, &mut next_gradient);
@@ -55,11 +51,7 @@ pub(super) fn minimise(
             if memory.len() == MEMORY {
                 memory.pop_front();
             }
-            memory.push_back(Pair {
-                step,
-                change,
-                curvature,
-            });
+            memory.push_back(Pair { step, change, curvature });
         }
         let fell = loss - next_loss;
         *at = next;

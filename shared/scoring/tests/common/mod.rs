@@ -15,11 +15,7 @@ use scoring::{Bundle, Calibration, Manifest, ModelFile, Onnx, TextModel};
 pub fn library() -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/onnxruntime/libonnxruntime.so");
     let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
-    assert!(
-        library.exists(),
-        "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME",
-        library.display()
-    );
+    assert!(library.exists(), "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME", library.display());
     library
 }
 
@@ -36,19 +32,9 @@ pub fn model() -> TextModel {
     TextModel::load(&onnx(), &Bundle::read(&baseline()).unwrap(), None).unwrap()
 }
 
-pub const NGRAMS: NgramSpec = NgramSpec {
-    bits: 16,
-    word_max: 2,
-    char_min: 3,
-    char_max: 4,
-    word_weight: 1.0,
-    char_weight: 1.0,
-};
-pub const WINDOW: WindowSpec = WindowSpec {
-    tokens: 16,
-    chars: 200,
-    overlap: 4,
-};
+pub const NGRAMS: NgramSpec =
+    NgramSpec { bits: 16, word_max: 2, char_min: 3, char_max: 4, word_weight: 1.0, char_weight: 1.0 };
+pub const WINDOW: WindowSpec = WindowSpec { tokens: 16, chars: 200, overlap: 4 };
 
 /// A small model around a graph.
 pub fn bundle(graph: Vec<u8>, change: impl FnOnce(&mut Manifest)) -> Bundle {
@@ -59,20 +45,11 @@ pub fn bundle(graph: Vec<u8>, change: impl FnOnce(&mut Manifest)) -> Bundle {
         version: "1".to_owned(),
         harm: "hate".to_owned(),
         languages: vec!["en".to_owned(), "de".to_owned()],
-        model: ModelFile {
-            file: "model.onnx".to_owned(),
-            sha256: domain::sha256_hex(&graph),
-        },
+        model: ModelFile { file: "model.onnx".to_owned(), sha256: domain::sha256_hex(&graph) },
         ngrams: NGRAMS,
         window: WINDOW,
-        calibration: Calibration {
-            slope: 2.0,
-            offset: -1.0,
-        },
+        calibration: Calibration { slope: 2.0, offset: -1.0 },
     };
     change(&mut manifest);
-    Bundle {
-        manifest: serde_json::to_vec(&manifest).unwrap(),
-        model: graph,
-    }
+    Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: graph }
 }
