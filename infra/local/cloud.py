@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,11 +57,14 @@ class LocalCloud:
         """Starts it unless it runs. True when it was started now."""
         if self.pid() is not None and self._healthy():
             return False
-        if _somebody_listens(self.port):
+        if _stays_taken(self.port):
             raise CloudError(
                 f"port {self.port} on 127.0.0.1 is taken by another program (another local AWS perhaps)\n"
                 f"  find it with: ss -ltnp 'sport = :{self.port}'; stop it, then run the same command again"
             )
+        if self._pid_file.exists():
+            # It was killed, not stopped: objects were saved and the rest was not. Half a state is worse than none.
+            self._forget()
         temporary = self.folder / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)
         environment = clean_environment(self.endpoint) | {
@@ -144,6 +148,11 @@ class LocalCloud:
         """Forgets everything: stacks, queues, tables, objects."""
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/_ministack/reset", method="POST"), timeout=30).close()
 
+    def _forget(self) -> None:
+        for name in ("state", "s3", "tmp"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self._pid_file.unlink(missing_ok=True)
+
     def _healthy(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=1) as answer:
@@ -159,6 +168,16 @@ def _somebody_listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _stays_taken(port: int) -> bool:
+    """Whether somebody listens, and still does after two seconds: one that was just killed may not be gone yet."""
+    deadline = time.monotonic() + 2
+    while _somebody_listens(port):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def free_port() -> int:

@@ -82,7 +82,8 @@ def deploy(cloud: LocalCloud, say=print, parameters: dict[str, str] | None = Non
     (cloud.folder / "sam").mkdir(parents=True, exist_ok=True)
     sam = [str(pathlib.Path(sys.executable).parent / "sam")]
     _run(sam + ["build", "--config-env", "local", "--build-dir", str(build)], environment, cloud.folder / "sam-build.log", say)
-    cloud.client("s3").create_bucket(Bucket=DEPLOY_BUCKET)
+    if DEPLOY_BUCKET not in [bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]]:
+        cloud.client("s3").create_bucket(Bucket=DEPLOY_BUCKET)
     command = sam + ["deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
     command += ["--template-file", str(build / "template.yaml")]
     if parameters:

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from cloud import ROOT, CloudError, LocalCloud, clean_environment
 from deploy import deploy, local_variables, outputs, write_env
 
@@ -89,6 +91,10 @@ def main(arguments: list[str]) -> int:
                 return 2
     except CloudError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        where = "the local AWS; its log: .local/ministack.log" if arguments[0] != "outputs" else "AWS; are credentials and region set?"
+        print(f"error: {error}\n  while talking to {where}", file=sys.stderr)
         return 1
     return 0
 

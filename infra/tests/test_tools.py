@@ -3,12 +3,14 @@
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
-from cloud import ROOT, CloudError, LocalCloud
+from cloud import ROOT, CloudError, LocalCloud, free_port
 
 LIBRARY = ROOT / ".tools" / "onnxruntime" / "libonnxruntime.so"
 MACHINE = os.uname().machine
@@ -126,6 +128,49 @@ def test_pid_of_another_program_is_never_stopped(tmp_path):
     finally:
         other.kill()
         other.wait()
+
+
+def test_state_outlives_a_stop_but_half_a_state_does_not_outlive_a_kill(tmp_path):
+    cloud = LocalCloud(tmp_path, free_port())
+
+    def queues():
+        return [url.rsplit("/", 1)[1] for url in cloud.client("sqs").list_queues().get("QueueUrls", [])]
+
+    def buckets():
+        return [bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]]
+
+    try:
+        assert cloud.start() is True
+        assert cloud.start() is False, "it was started twice"
+        cloud.client("sqs").create_queue(QueueName="kept")
+        cloud.client("s3").create_bucket(Bucket="kept")
+        assert cloud.stop() is True
+        cloud.start()
+        assert (queues(), buckets()) == (["kept"], ["kept"])
+        cloud.client("sqs").create_queue(QueueName="lost")
+        os.kill(cloud.pid(), signal.SIGKILL)
+        while cloud.pid() is not None:
+            time.sleep(0.02)
+        cloud.start()
+        assert (queues(), buckets()) == ([], [])
+    finally:
+        cloud.stop()
+
+
+def test_local_cloud_listens_on_loopback_only(tmp_path):
+    cloud = LocalCloud(tmp_path, free_port())
+    try:
+        cloud.start()
+        sockets = {os.readlink(link) for link in pathlib.Path(f"/proc/{cloud.pid()}/fd").iterdir() if link.is_symlink()}
+        listening = []
+        for table in ("tcp", "tcp6"):
+            for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                    listening.append(fields[1].split(":")[0])
+        assert listening and set(listening) == {"0100007F"}
+    finally:
+        cloud.stop()
 
 
 def test_overrides_keep_the_rest_of_the_stage():
