@@ -1,7 +1,11 @@
 """template.yaml keeps the rules of rules.py, and every rule sees the fault it is there for."""
 
+import json
+import re
+
 import pytest
 import rules
+import tomlkit
 
 # The exact permissions of every role, action by action. A new line here is a decision: say in the change why.
 GRANTS = {
@@ -149,3 +153,45 @@ def test_intake_notifies_the_posts_queue():
     (notification,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
     assert rules.text(notification["Queue"]) == "PostsQueue.Arn"
     assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "intake/"}]
+
+
+def dashboard(template):
+    """The dashboard's body as CloudWatch gets it, with every reference replaced by a word."""
+    body = re.sub(r"\$\{[^}]+\}", "x", properties(template, "Dashboard")["DashboardBody"]["Fn::Sub"])
+    return json.loads(body)
+
+
+def test_dashboard_is_json_and_its_widgets_do_not_overlap():
+    widgets = dashboard(rules.transformed())["widgets"]
+    cells = [(x, y) for w in widgets for x in range(w["x"], w["x"] + w["width"]) for y in range(w["y"], w["y"] + w["height"])]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def test_every_metric_of_ours_that_is_watched_is_emitted():
+    template = rules.transformed()
+    watched = {a["MetricName"] for a in rules.of_type(template, "AWS::CloudWatch::Alarm").values() if a["Namespace"] == "Moderato"}
+    for widget in dashboard(template)["widgets"]:
+        watched |= {metric[1] for metric in widget["properties"]["metrics"] if metric[0] == "Moderato"}
+    code = "".join(path.read_text() for folder in ("functions", "shared") for path in (rules.ROOT / folder).rglob("src/**/*.rs"))
+    assert {metric for metric in watched if f'"{metric}"' not in code} == set()
+
+
+def test_alarms_and_code_agree_on_dimensions():
+    alarms = rules.of_type(rules.transformed(), "AWS::CloudWatch::Alarm").values()
+    ours = [{d["Name"] for d in alarm["Dimensions"]} for alarm in alarms if alarm["Namespace"] == "Moderato"]
+    assert ours and all(names == {"service", "stage"} for names in ours)
+    assert 'Dimensions": [["service", "stage"]]' in (rules.ROOT / "shared/runtime/src/telemetry.rs").read_text()
+
+
+@pytest.mark.parametrize("stage", ["dev", "staging", "prod"])
+def test_every_stage_can_be_deployed(stage):
+    config = tomlkit.parse((rules.ROOT / "samconfig.toml").read_text())[stage]
+    assert config["build"]["parameters"]["build_in_source"] is True
+    deployment = config["deploy"]["parameters"]
+    assert deployment["stack_name"] == f"moderato-{stage}"
+    parameters = dict(pair.split("=") for pair in deployment["parameter_overrides"].split())
+    known = rules.transformed()["Parameters"]
+    assert set(parameters) <= set(known)
+    assert parameters["Stage"] == stage
+    assert int(parameters["LogRetentionDays"]) in known["LogRetentionDays"]["AllowedValues"]
