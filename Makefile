@@ -63,9 +63,9 @@ lint-tools: ## compile cargo-deny into .tools/ for make lint
 	cargo install --locked --version $(DENY_VERSION) --root .tools/cargo cargo-deny
 
 deploy: tools ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITECTURE=arm64] [ZIG=1] [PARAMETERS='Name=value …']
-	@$(STEP) 'sam build (profile ship)' env PROFILE=ship ARCHITECTURE=$(ARCHITECTURE) $(PYTHON_TOOLS)/sam build --config-env $(STAGE)
 	@parameters=$$($(PYTHON_TOOLS)/python infra/parameters.py $(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)) && \
-	  $(PYTHON_TOOLS)/sam deploy --config-env $(STAGE) --parameter-overrides "$$parameters"
+	  $(STEP) 'sam build (profile ship)' env PROFILE=ship ARCHITECTURE=$(ARCHITECTURE) $(PYTHON_TOOLS)/sam build --config-env $(STAGE) && \
+	  $(STEP) 'sam deploy of moderato-$(STAGE)' $(PYTHON_TOOLS)/sam deploy --config-env $(STAGE) --parameter-overrides "$$parameters"
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)
 
 outputs: tools ## outputs of a deployed stage into .local/STAGE.env
