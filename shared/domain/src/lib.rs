@@ -9,7 +9,7 @@ mod decide;
 mod evidence;
 mod id;
 pub mod policy;
-mod post;
+pub mod post;
 mod record;
 mod timestamp;
 
@@ -17,7 +17,7 @@ pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, de
 pub use evidence::{
     Availability, Evidence, FeatureState, FeatureValue, FeatureValues, PostFacts, Score, ScoreState, VerdictBefore,
 };
-pub use id::{AuthorId, Harm, IdError, PostId, Revision, decision_id, sha256_hex};
+pub use id::{AuthorId, Harm, IdError, MAX_ID_BYTES, PostId, Revision, decision_id, sha256_hex};
 pub use policy::{Decision, Policy, PolicyError};
 pub use post::{MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
 pub use record::{

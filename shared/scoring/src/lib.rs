@@ -6,6 +6,7 @@
 
 mod bundle;
 mod explain;
+mod judge;
 mod manifest;
 mod model;
 mod runtime;
@@ -16,6 +17,7 @@ pub mod onnx;
 pub mod train;
 
 pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE};
+pub use judge::{Explain, Judge, Subject, Text};
 pub use manifest::{Calibration, Manifest, ModelFile};
 pub use model::{LoadError, ScoreError, Scored, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};

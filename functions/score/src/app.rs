@@ -1,0 +1,144 @@
+//! Everything that is built once per process.
+
+use features::views::Definitions;
+use registry::Registry;
+use runtime::telemetry;
+use scoring::Judge;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{
+    Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, ObjectStore, Queue, S3Objects, SqsQueue,
+};
+
+/// Lambda gives ten seconds to start.
+const START_TIMEOUT: Duration = Duration::from_secs(8);
+/// The one folder a function may write to.
+const CACHE: &str = "/tmp/moderato";
+
+/// What the deployment says.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// dev, staging or prod.
+    pub stage: String,
+    /// Table of decisions.
+    pub decisions_table: String,
+    /// Table of features.
+    pub features_table: String,
+    /// Queue of review tasks.
+    pub tasks_queue_url: String,
+    /// Queue of action requests.
+    pub actions_queue_url: String,
+    /// Bucket of models, policies and quarantine.
+    pub artifacts_bucket: String,
+    /// Buckets that content may be read from.
+    pub content_buckets: Vec<String>,
+    /// What the function is billed for, in MB.
+    pub memory_mb: u32,
+    /// Whether the test hook for panics is on.
+    pub test_panic: bool,
+    /// Folder of the executable, the library and the bundled model.
+    pub root: PathBuf,
+}
+
+/// The deployment does not say something.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable `{0}` is not set; the template sets it, so deploy with template.yaml")]
+pub struct ConfigError(&'static str);
+
+impl Config {
+    /// Reads the environment: the only place that does.
+    ///
+    /// # Errors
+    /// The first variable that is missing.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let required = |name| std::env::var(name).map_err(|_| ConfigError(name));
+        let here = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
+        Ok(Self {
+            stage: required("STAGE")?,
+            decisions_table: required("DECISIONS_TABLE")?,
+            features_table: required("FEATURES_TABLE")?,
+            tasks_queue_url: required("TASKS_QUEUE_URL")?,
+            actions_queue_url: required("ACTIONS_QUEUE_URL")?,
+            artifacts_bucket: required("ARTIFACTS_BUCKET")?,
+            content_buckets: required("CONTENT_BUCKETS")?
+                .split(',')
+                .map(|bucket| bucket.trim().to_owned())
+                .filter(|bucket| !bucket.is_empty())
+                .collect(),
+            memory_mb: required("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?.parse().unwrap_or(0),
+            test_panic: std::env::var("MODERATO_TEST_PANIC").is_ok_and(|value| value == "1"),
+            root: std::env::var("LAMBDA_TASK_ROOT").ok().map(PathBuf::from).or(here).unwrap_or_default(),
+        })
+    }
+}
+
+/// The function, ready to decide.
+pub struct App {
+    /// What the deployment says.
+    pub config: Config,
+    /// Model, policy and feature definitions.
+    pub judge: Judge,
+    /// The decision table.
+    pub decisions: Arc<dyn DecisionStore>,
+    /// The feature table.
+    pub features: Arc<dyn FeatureStore>,
+    /// Content and quarantine.
+    pub objects: Arc<dyn ObjectStore>,
+    /// The queue of review tasks.
+    pub tasks: Arc<dyn Queue>,
+    /// The queue of action requests.
+    pub actions: Arc<dyn Queue>,
+}
+
+impl App {
+    /// Builds the function from its environment.
+    ///
+    /// # Errors
+    /// Where the deployment is broken: a variable missing, ONNX Runtime or every model unusable. Loud, and at once.
+    pub async fn from_env() -> Result<Self, runtime::Error> {
+        let config = Config::from_env()?;
+        let definitions = Definitions::bundled()?;
+        let onnx = scoring::init(&config.root.join("libonnxruntime.so"))?;
+        let aws = store::connect().await;
+        let objects = Arc::new(S3Objects::new(&aws));
+        let schema = definitions.schema();
+        let live = Registry {
+            bucket: Some((objects.as_ref(), &config.artifacts_bucket)),
+            bundled: config.root.join("models/ngram-baseline"),
+            cache: PathBuf::from(CACHE),
+            onnx: &onnx,
+            schema: &schema,
+        }
+        .resolve(Deadline::now() + START_TIMEOUT)
+        .await?;
+        announce(&live);
+        let degraded = if live.problems.is_empty() { Vec::new() } else { vec!["registry".to_owned()] };
+        let known = Arc::new(definitions.clone());
+        Ok(Self {
+            judge: Judge { model: live.model, policy: live.policy, definitions, degraded },
+            decisions: Arc::new(DynamoDecisions::new(&aws, &config.decisions_table)),
+            features: Arc::new(DynamoFeatures::new(&aws, &config.features_table, known)),
+            objects,
+            tasks: Arc::new(SqsQueue::new(&aws, &config.tasks_queue_url)),
+            actions: Arc::new(SqsQueue::new(&aws, &config.actions_queue_url)),
+            config,
+        })
+    }
+}
+
+/// One line a start: what decides from now on, and what could not be had.
+fn announce(live: &registry::Live) {
+    let problems: Vec<_> = live.problems.iter().map(|problem| format!("{}: {}", problem.part, problem.why)).collect();
+    let model = live.model.identity();
+    telemetry::log(
+        if problems.is_empty() { "INFO" } else { "ERROR" },
+        "ready to decide",
+        &serde_json::json!({
+            "model.name": model.name, "model.version": model.version, "model.sha256": model.sha256,
+            "policy.id": live.policy.id, "policy.version": live.policy.version, "policy.sha256": live.policy.sha256,
+            "registry.problems": problems,
+        }),
+    );
+}

@@ -1,0 +1,31 @@
+//! Decides posts from SQS: load, judge, record, emit.
+//!
+//! A message is acknowledged only after its decision is stored and everything it owes others is sent (law 1). Whatever
+//! happens to one message happens to that message alone (law 3): it is quarantined with a reason if it can never be
+//! decided, and delivered again if it may be later.
+
+mod app;
+mod cost;
+mod emit;
+pub mod intake;
+mod judge;
+mod load;
+mod quarantine;
+mod record;
+mod report;
+mod work;
+
+pub use app::{App, Config, ConfigError};
+pub use work::Trouble;
+
+use runtime::{BatchResponse, Invocation, SqsBatch};
+
+/// Decides a batch of messages and says which are to be delivered again.
+pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
+    let mut work = load::load(app, &batch, invocation.deadline).await;
+    judge::judge(app, &mut work);
+    record::record(app, &mut work).await;
+    emit::emit(app, &mut work).await;
+    quarantine::quarantine(app, &mut work).await;
+    report::report(app, &batch, &work, invocation)
+}

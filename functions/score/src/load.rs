@@ -1,0 +1,167 @@
+//! Load: from message bodies to posts with everything that has to be looked up about them.
+
+use crate::App;
+use crate::intake::{self, Intake, Reject};
+use crate::work::{Deadlines, Item, State, Trouble, Work};
+use domain::{MAX_POST_BYTES, Post, PostId, Revision, Timestamp, VerdictBefore};
+use features::views::RowKey;
+use futures::future::join_all;
+use runtime::{SqsBatch, SqsMessage, isolate, telemetry};
+use scoring::Text;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+use store::{Deadline, StoreError, TOO_LARGE};
+
+/// Features that take longer than this are unavailable: the post has seconds, not the store.
+const FEATURES_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Reads every message, fetches what they refer to, and looks up features and earlier verdicts.
+pub(crate) async fn load(app: &App, batch: &SqsBatch, end: Deadline) -> Work {
+    let deadlines = Deadlines::until(end);
+    let mut items = Vec::new();
+    for (index, message) in batch.messages.iter().enumerate() {
+        items.extend(read(index, message));
+    }
+    let mut items = join_all(items.into_iter().map(|item| fetch(app, item, deadlines.load))).await;
+    mark_repeats(&mut items);
+    let keys: BTreeSet<RowKey> = posts(&items).flat_map(|post| app.judge.definitions.keys(post)).collect();
+    let features_by = deadlines.load.min(Deadline::now() + FEATURES_TIMEOUT);
+    let (lookups, ()) =
+        tokio::join!(app.features.fetch(&keys, features_by), verdicts(app, &mut items, deadlines.load));
+    Work { items, lookups, deadlines, tasks_sent: 0, actions_sent: 0 }
+}
+
+fn posts(items: &[Item]) -> impl Iterator<Item = &Post> {
+    items.iter().filter_map(|item| match &item.state {
+        State::Loaded { post, .. } => Some(post.as_ref()),
+        _ => None,
+    })
+}
+
+/// What a message still is before anything was fetched.
+struct Unfetched {
+    message: usize,
+    received_at: Timestamp,
+    original: Vec<u8>,
+    intake: Result<Intake, Reject>,
+}
+
+fn read(index: usize, message: &SqsMessage) -> Vec<Unfetched> {
+    let received_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or_else(telemetry::now_ms));
+    let unfetched =
+        |original: &str, intake| Unfetched { message: index, received_at, original: original.as_bytes().to_vec(), intake };
+    match &message.body {
+        Err(error) => {
+            let reject = Reject { kind: "invalid_utf8", detail: error.to_string() };
+            vec![unfetched(&error.original, Err(reject))]
+        }
+        Ok(body) => match isolate(|| intake::read(body.as_bytes())) {
+            Ok(Ok(intakes)) => intakes.into_iter().map(|intake| unfetched(body, Ok(intake))).collect(),
+            Ok(Err(reject)) => vec![unfetched(body, Err(reject))],
+            Err(panicked) => {
+                vec![unfetched(body, Err(Reject { kind: "panic", detail: format!("reading the message {panicked}") }))]
+            }
+        },
+    }
+}
+
+async fn fetch(app: &App, unfetched: Unfetched, deadline: Deadline) -> Item {
+    let Unfetched { message, received_at, mut original, intake } = unfetched;
+    let state = match intake {
+        Err(reject) => Err((reject, None)),
+        Ok(Intake::Post(post)) => Ok(Ok(post)),
+        Ok(Intake::Object { bucket, key }) => match object(app, &bucket, &key, deadline).await {
+            Ok(bytes) => match isolate(|| Post::parse(&bytes)) {
+                Ok(Ok(post)) => Ok(Ok(Box::new(post))),
+                Ok(Err(error)) => Err((Reject::from(error), Some(bytes))),
+                Err(_) => Err((Reject { kind: "panic", detail: "reading the object panicked".to_owned() }, Some(bytes))),
+            },
+            Err(Trouble::Retry(error)) => Ok(Err(error)),
+            Err(Trouble::Reject { kind, detail, .. }) => Err((Reject { kind, detail }, None)),
+        },
+    };
+    let state = match state {
+        Ok(Ok(post)) => match text(app, &post, deadline).await {
+            Ok(text) => State::Loaded { post, text, verdict_before: VerdictBefore::No },
+            Err(Trouble::Retry(error)) => State::Trouble(Trouble::Retry(error)),
+            Err(Trouble::Reject { kind, detail, .. }) => {
+                State::Trouble(Trouble::Reject { kind, detail, bytes: std::mem::take(&mut original) })
+            }
+        },
+        Ok(Err(error)) => State::Trouble(Trouble::Retry(error)),
+        Err((Reject { kind, detail }, bytes)) => {
+            let bytes = bytes.unwrap_or_else(|| std::mem::take(&mut original));
+            State::Trouble(Trouble::Reject { kind, detail, bytes })
+        }
+    };
+    Item { message, received_at, original, state }
+}
+
+/// The text of a post, fetched where it is kept elsewhere.
+async fn text(app: &App, post: &Post, deadline: Deadline) -> Result<Text, Trouble> {
+    match (&post.text, &post.text_ref) {
+        (Some(text), _) => Ok(Text::Known(text.clone())),
+        (None, None) => Ok(Text::None),
+        (None, Some(uri)) => {
+            let (bucket, key) = intake::split_uri(uri)
+                .ok_or_else(|| rejected("invalid_field", "`text_ref` must be `s3://bucket/key`".to_owned()))?;
+            let bytes = object(app, bucket, key, deadline).await?;
+            String::from_utf8(bytes).map(Text::Known).map_err(|error| {
+                let valid = error.utf8_error().valid_up_to();
+                rejected("invalid_utf8", format!("the text of `text_ref` is not UTF-8 after byte {valid}"))
+            })
+        }
+    }
+}
+
+fn rejected(kind: &'static str, detail: String) -> Trouble {
+    Trouble::Reject { kind, detail, bytes: Vec::new() }
+}
+
+async fn object(app: &App, bucket: &str, key: &str, deadline: Deadline) -> Result<Vec<u8>, Trouble> {
+    if !app.config.content_buckets.iter().any(|allowed| allowed == bucket) {
+        let detail = "content is read from the buckets in CONTENT_BUCKETS alone".to_owned();
+        return Err(rejected("bucket_not_allowed", detail));
+    }
+    match app.objects.get(bucket, key, MAX_POST_BYTES, deadline).await {
+        Ok(Some(object)) => Ok(object.bytes),
+        Ok(None) => Err(rejected("object_missing", "the object that holds the content does not exist".to_owned())),
+        Err(error) if error.code == TOO_LARGE => {
+            Err(rejected("too_large", format!("the object has more than {MAX_POST_BYTES} bytes")))
+        }
+        Err(error) => Err(Trouble::Retry(error)),
+    }
+}
+
+/// Law 2 inside a batch: of several posts with the same id and revision the first is decided.
+fn mark_repeats(items: &mut [Item]) {
+    let mut first: HashMap<(PostId, Revision), usize> = HashMap::new();
+    for (index, item) in items.iter_mut().enumerate() {
+        if let State::Loaded { post, .. } = &item.state {
+            match first.entry((post.post_id.clone(), post.revision)) {
+                std::collections::hash_map::Entry::Occupied(earlier) => item.state = State::Repeats(*earlier.get()),
+                std::collections::hash_map::Entry::Vacant(slot) => {
+                    slot.insert(index);
+                }
+            }
+        }
+    }
+}
+
+/// A first revision has no verdict before it; only later ones cost a look.
+async fn verdicts(app: &App, items: &mut [Item], deadline: Deadline) {
+    let looks = items.iter_mut().filter_map(|item| match &mut item.state {
+        State::Loaded { post, verdict_before, .. } if post.revision > Revision::FIRST => Some((post, verdict_before)),
+        _ => None,
+    });
+    join_all(looks.map(async |(post, verdict)| {
+        let found: Result<bool, StoreError> =
+            app.decisions.verdict_before(&post.post_id, post.revision, deadline).await;
+        *verdict = match found {
+            Ok(true) => VerdictBefore::Yes,
+            Ok(false) => VerdictBefore::No,
+            Err(_) => VerdictBefore::Unavailable,
+        };
+    }))
+    .await;
+}

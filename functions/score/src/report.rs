@@ -1,0 +1,80 @@
+//! Report: which messages are to be delivered again, and one line of metrics for the batch.
+
+use crate::App;
+use crate::work::{State, Trouble, Work};
+use domain::DecidedBy;
+use domain::policy::Decision;
+use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Writes the batch's line and gives Lambda its answer.
+pub(crate) fn report(app: &App, batch: &SqsBatch, work: &Work, invocation: Invocation) -> BatchResponse {
+    let failed: BTreeSet<usize> =
+        work.items.iter().filter(|item| !settled(work, &item.state)).map(|item| item.message).collect();
+    metrics(app, work, failed.len(), invocation).emit();
+    BatchResponse::deliver_again(
+        batch.messages.iter().enumerate().filter(|(index, _)| failed.contains(index)).map(|(_, message)| message),
+    )
+}
+
+/// Whether nothing is owed any more: stored and sent, or kept in quarantine. A repeat shares the fate of the first.
+fn settled(work: &Work, state: &State) -> bool {
+    match state {
+        State::Done { .. } | State::Quarantined { .. } => true,
+        State::Repeats(first) => work.items.get(*first).is_some_and(|first| settled(work, &first.state)),
+        State::Loaded { .. } | State::Decided { .. } | State::Trouble(_) => false,
+    }
+}
+
+fn metrics(app: &App, work: &Work, failed: usize, invocation: Invocation) -> telemetry::Metrics {
+    let mut metrics = telemetry::Metrics::new(&app.config.stage, "score");
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut latencies = Vec::new();
+    let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut errors: BTreeSet<String> = BTreeSet::new();
+    let mut count = |name| *counts.entry(name).or_default() += 1;
+    for item in &work.items {
+        match &item.state {
+            State::Done { record, new: true } => {
+                count(match record.decision {
+                    Decision::Approve => "PostsApproved",
+                    Decision::Review => "PostsReviewed",
+                    Decision::Hide => "PostsHidden",
+                });
+                if record.decided_by == DecidedBy::Fallback {
+                    count("PostsFallback");
+                }
+                latencies.push(record.decided_at.millis().saturating_sub(record.received_at.millis()));
+            }
+            State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),
+            State::Quarantined { kind } => {
+                count("PostsQuarantined");
+                *kinds.entry(kind).or_default() += 1;
+            }
+            State::Trouble(Trouble::Retry(error)) => {
+                errors.insert(error.to_string());
+            }
+            State::Trouble(_) | State::Loaded { .. } | State::Decided { .. } => {}
+        }
+    }
+    for (name, number) in counts {
+        metrics.count(name, number);
+    }
+    metrics.count("MessagesFailed", failed);
+    metrics.count("TasksSent", work.tasks_sent);
+    metrics.count("ActionsSent", work.actions_sent);
+    metrics.count("RegistryFallback", usize::from(!app.judge.degraded.is_empty()));
+    metrics.milliseconds("DecisionLatency", &latencies);
+    let elapsed = i64::try_from(work.deadlines.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+    metrics.milliseconds("BatchDuration", &[elapsed]);
+    if invocation.cold_start {
+        metrics.property("cold_start", true);
+    }
+    if !kinds.is_empty() {
+        metrics.property("quarantine.kinds", serde_json::json!(kinds));
+    }
+    if !errors.is_empty() {
+        metrics.property("errors", serde_json::json!(errors));
+    }
+    metrics
+}

@@ -1,0 +1,54 @@
+//! Lambda and SQS plumbing that every queue function shares: raw messages in, a batch report out, panics that fail one
+//! message, a deadline that leaves time for the tail, telemetry without content. The only shared crate that names
+//! `lambda_runtime`; it knows nothing of posts.
+
+mod panics;
+mod sqs;
+pub mod telemetry;
+
+pub use panics::{Panicked, isolate, silence_panics};
+pub use sqs::{BatchResponse, BodyError, SqsBatch, SqsMessage};
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+use std::{future::Future, time::Duration};
+use tokio::time::Instant;
+
+/// Whatever ends a function's process: it is reported to Lambda and logged there.
+pub type Error = lambda_runtime::Error;
+
+/// What a handler is told about its invocation besides the batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Invocation {
+    /// When Lambda ends the function.
+    pub deadline: Instant,
+    /// Whether this is the first invocation of the process.
+    pub cold_start: bool,
+}
+
+/// Serves batches of SQS messages until Lambda ends the process. The handler returns the messages that are to be
+/// delivered again; it cannot fail as a whole.
+///
+/// # Errors
+/// Only where the Lambda runtime API fails.
+pub async fn serve<F, Fut>(handler: F) -> Result<(), Error>
+where
+    F: Fn(SqsBatch, Invocation) -> Fut,
+    Fut: Future<Output = BatchResponse>,
+{
+    silence_panics();
+    let cold = std::cell::Cell::new(true);
+    let (handler, cold) = (&handler, &cold);
+    lambda_runtime::run(service_fn(async move |event: LambdaEvent<Box<RawValue>>| {
+        let invocation = Invocation { deadline: deadline(event.context.deadline), cold_start: cold.replace(false) };
+        let batch = SqsBatch::parse(&event.payload)?;
+        Ok::<_, Error>(handler(batch, invocation).await)
+    }))
+    .await
+}
+
+/// Lambda's deadline, given in milliseconds of the wall clock, on the clock that timeouts use.
+fn deadline(epoch_ms: u64) -> Instant {
+    let now_ms = telemetry::now_ms();
+    Instant::now() + Duration::from_millis(epoch_ms.saturating_sub(now_ms.unsigned_abs()))
+}

@@ -1,0 +1,117 @@
+//! From a post to its decision record: the one path that the Lambda and the command share, without I/O or clock.
+
+use crate::TextModel;
+use domain::policy::Decision;
+use domain::{
+    Availability, DecisionRecord, Evidence, Explanation, Policy, Post, PostFacts, Score, ScoreState, Setting, Timestamp,
+    VerdictBefore, decide,
+};
+use features::views::{Definitions, Lookup, RowKey};
+
+/// Everything that stays the same from post to post.
+#[derive(Debug)]
+pub struct Judge {
+    /// Scores texts.
+    pub model: TextModel,
+    /// Decides.
+    pub policy: Policy,
+    /// Says what features there are.
+    pub definitions: Definitions,
+    /// Parts of the service that were not to be had when this was built; they stand on every record.
+    pub degraded: Vec<String>,
+}
+
+/// The text of a post, as far as it could be had.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Text {
+    /// Here it is.
+    Known(String),
+    /// The post has none, only media.
+    None,
+    /// It is kept elsewhere and could not be read.
+    Unavailable,
+}
+
+/// When the explanation is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Explain {
+    /// For what is not approved.
+    AboveApprove,
+    /// For everything.
+    Always,
+}
+
+/// A post with what was looked up about it.
+pub struct Subject<'a> {
+    /// The post.
+    pub post: &'a Post,
+    /// Its text.
+    pub text: &'a Text,
+    /// Whether a person decided an earlier revision.
+    pub verdict_before: VerdictBefore,
+    /// When the event reached the queue.
+    pub received_at: Timestamp,
+    /// Now.
+    pub decided_at: Timestamp,
+    /// When to explain.
+    pub explain: Explain,
+}
+
+impl Judge {
+    /// Scores and decides a post; `lookup` gives the feature rows that were found. Total: a model that fails is
+    /// evidence that is unavailable.
+    pub fn judge<'a>(&self, subject: &Subject<'_>, lookup: impl Fn(&RowKey) -> &'a Lookup) -> DecisionRecord {
+        let Subject { post, text, verdict_before, received_at, decided_at, explain } = *subject;
+        let facts = PostFacts {
+            lang: post.lang.clone().unwrap_or_default(),
+            surface: post.surface.clone().unwrap_or_default(),
+            media_count: u32::try_from(post.media.len()).unwrap_or(u32::MAX),
+            is_reply: post.reply_to.is_some(),
+        };
+        let mut evidence = Evidence::of(post.revision, facts);
+        evidence.scores.insert(self.model.harm().to_owned(), self.score(post, text));
+        evidence.features = self.definitions.compute(post, received_at, lookup);
+        // No model looks at media yet.
+        evidence.media = if post.media.is_empty() { Availability::None } else { Availability::Unavailable };
+        evidence.verdict_before = verdict_before;
+
+        let mut judgement = decide(&self.policy, &evidence);
+        judgement.degraded.extend(self.degraded.iter().cloned());
+        let explained = explain == Explain::Always || judgement.decision > Decision::Approve;
+        let setting = Setting {
+            model: self.model.identity().clone(),
+            feature_set: self.definitions.set.clone(),
+            feature_sha256: self.definitions.sha256.clone(),
+            received_at,
+            decided_at,
+        };
+        let who = (post.post_id.clone(), post.author_id.clone());
+        let mut record = DecisionRecord::new(who, &evidence, &self.policy, judgement, setting);
+        if explained
+            && let Text::Known(text) = text
+            && let Ok(spans) = self.model.explain(text)
+            && !spans.is_empty()
+        {
+            record.explanation = Some(Explanation { method: "linear".to_owned(), spans });
+        }
+        record
+    }
+
+    fn score(&self, post: &Post, text: &Text) -> Score {
+        let identity = self.model.identity();
+        let model = format!("{}@{}", identity.name, identity.version);
+        let unavailable = Score::unavailable(model.clone());
+        match text {
+            Text::None => Score { state: ScoreState::Skipped, ..unavailable },
+            Text::Unavailable => unavailable,
+            // A language that the model has not learned counts as unavailable evidence.
+            Text::Known(_) if !self.model.supports(post.lang.as_deref()) => unavailable,
+            Text::Known(text) => self.model.score(text).map_or(unavailable, |scored| Score {
+                raw: Some(scored.raw),
+                calibrated: Some(scored.calibrated),
+                model,
+                state: ScoreState::Ok,
+            }),
+        }
+    }
+}

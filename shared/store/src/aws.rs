@@ -1,0 +1,120 @@
+//! AWS clients with everything that has a default pinned: defaults have changed under users before.
+
+use crate::{Deadline, StoreError};
+use aws_config::{
+    BehaviorVersion, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use std::{future::Future, time::Duration};
+
+/// Opening a connection inside a region takes single milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
+/// Waiting for the first byte of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// One try, model downloads of a few megabytes included.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// All tries of one call together.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
+/// Tries of one call.
+const MAX_ATTEMPTS: u32 = 3;
+/// The longest wait before the second try; AWS advises 25 to 50 ms for DynamoDB.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
+/// The longest wait at all.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// Idle connections are dropped after this: a frozen function would find them closed by the other side
+/// (aws-sdk-rust issue 440).
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a stream may stall before the try counts as failed.
+const STALL_GRACE: Duration = Duration::from_secs(2);
+
+/// One client for each service, sharing connections and credentials.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// Decisions and features.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// Artefacts, content and quarantine.
+    pub s3: aws_sdk_s3::Client,
+    /// Posts in, tasks and actions out.
+    pub sqs: aws_sdk_sqs::Client,
+}
+
+/// Builds the clients from the environment (region, credentials, `AWS_ENDPOINT_URL`). No call is made yet.
+pub async fn connect() -> Aws {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .build_https();
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
+                .build(),
+        )
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(MAX_ATTEMPTS)
+                .with_initial_backoff(INITIAL_BACKOFF)
+                .with_max_backoff(MAX_BACKOFF),
+        )
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build())
+        .load()
+        .await;
+    clients(&config)
+}
+
+fn clients(config: &SdkConfig) -> Aws {
+    // A custom endpoint is a local AWS on a bare address, where `bucket.host` does not resolve.
+    let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();
+    Aws {
+        dynamodb: aws_sdk_dynamodb::Client::new(config),
+        s3: aws_sdk_s3::Client::from_conf(s3),
+        sqs: aws_sdk_sqs::Client::new(config),
+    }
+}
+
+/// Ends a call at the deadline, and turns its error into ours: a code, never a message that may quote its input.
+pub(crate) async fn call<T, E>(
+    doing: &'static str,
+    deadline: Deadline,
+    request: impl Future<Output = Result<T, aws_sdk_dynamodb::error::SdkError<E>>>,
+) -> Result<T, StoreError>
+where
+    E: aws_sdk_dynamodb::error::ProvideErrorMetadata,
+{
+    use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+    let answer = tokio::time::timeout_at(deadline, request)
+        .await
+        .map_err(|_| StoreError::transient(doing, "deadline reached"))?;
+    answer.map_err(|error| match &error {
+        SdkError::ConstructionFailure(_) => StoreError::permanent(doing, "request could not be built"),
+        SdkError::TimeoutError(_) => StoreError::transient(doing, "timed out"),
+        SdkError::DispatchFailure(_) => StoreError::transient(doing, "could not be reached"),
+        SdkError::ResponseError(_) => StoreError::transient(doing, "unreadable answer"),
+        _ => {
+            let code = error.code().unwrap_or("unknown error").to_owned();
+            StoreError { doing, retryable: !is_permanent(&code), code }
+        }
+    })
+}
+
+/// Codes that no retry mends: the request itself is wrong.
+pub(crate) fn is_permanent(code: &str) -> bool {
+    matches!(
+        code,
+        "ValidationException"
+            | "ValidationError"
+            | "ItemCollectionSizeLimitExceeded"
+            | "ItemCollectionSizeLimitExceededException"
+            | "NoSuchKey"
+            | "NoSuchBucket"
+            | "NotFound"
+            | "InvalidMessageContents"
+            | "AWS.SimpleQueueService.BatchRequestTooLong"
+            | "InvalidParameterValue"
+    )
+}

@@ -1,0 +1,290 @@
+//! The decision table. Its item is the idempotency record: inserted once, whoever comes second reads it (law 2).
+
+use crate::{Aws, Backoff, Deadline, StoreError, aws, item};
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
+use domain::{DecidedBy, DecisionRecord, PostId, Revision};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+
+/// What came of inserting a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is the decision now.
+    New,
+    /// There is one already, which stands.
+    Exists,
+}
+
+/// Where decisions are kept.
+#[async_trait]
+pub trait DecisionStore: Send + Sync {
+    /// Inserts each record unless its (post, revision) has one; answers stand in the order of `records`, which hold
+    /// no (post, revision) twice.
+    async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>>;
+
+    /// Reads the decisions of these (post, revision) pairs, consistently; answers stand in the order of `keys`.
+    async fn get(
+        &self,
+        keys: &[(PostId, Revision)],
+        deadline: Deadline,
+    ) -> Vec<Result<Option<DecisionRecord>, StoreError>>;
+
+    /// Whether a person decided a revision of the post before this one.
+    async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError>;
+}
+
+/// Statements that one `BatchExecuteStatement` takes.
+const STATEMENTS_A_CALL: usize = 25;
+/// Keys that one `BatchGetItem` takes.
+pub(crate) const KEYS_A_CALL: usize = 100;
+
+/// Decisions in DynamoDB.
+#[derive(Debug, Clone)]
+pub struct DynamoDecisions {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+impl DynamoDecisions {
+    /// The decisions in `table`.
+    #[must_use]
+    pub fn new(aws: &Aws, table: impl Into<String>) -> Self {
+        Self { client: aws.dynamodb.clone(), table: table.into() }
+    }
+
+    async fn insert_chunk(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
+        const DOING: &str = "inserting decisions";
+        let mut answers: Vec<Result<Inserted, StoreError>> =
+            vec![Err(StoreError::transient(DOING, "not tried")); records.len()];
+        let mut open: Vec<(usize, BatchStatementRequest)> = Vec::new();
+        for (index, (record, answer)) in records.iter().zip(&mut answers).enumerate() {
+            match self.statement(record) {
+                Ok(statement) => open.push((index, statement)),
+                Err(error) => *answer = Err(error),
+            }
+        }
+        let mut backoff = Backoff::until(deadline);
+        while !open.is_empty() {
+            let statements = open.iter().map(|(_, statement)| statement.clone()).collect();
+            let request = self.client.batch_execute_statement().set_statements(Some(statements)).send();
+            let responses = match aws::call(DOING, deadline, request).await {
+                Ok(answer) => answer.responses.unwrap_or_default(),
+                Err(error) => {
+                    // The SDK has tried again already where that could help.
+                    for (index, _) in &open {
+                        set(&mut answers, *index, Err(error.clone()));
+                    }
+                    break;
+                }
+            };
+            let mut again = Vec::new();
+            let mut responses = responses.into_iter();
+            for (index, statement) in open {
+                // A statement without an answer is not known to be done.
+                let Some(response) = responses.next() else {
+                    set(&mut answers, index, Err(StoreError::transient(DOING, "no answer for this statement")));
+                    again.push((index, statement));
+                    continue;
+                };
+                let code = response.error.and_then(|error| error.code).map(|code| code.as_str().to_owned());
+                match code.as_deref() {
+                    None => set(&mut answers, index, Ok(Inserted::New)),
+                    Some("DuplicateItem" | "ConditionalCheckFailed") => {
+                        set(&mut answers, index, Ok(Inserted::Exists));
+                    }
+                    Some(code) if aws::is_permanent(code) || code == "AccessDenied" => {
+                        set(&mut answers, index, Err(StoreError::permanent(DOING, code)));
+                    }
+                    Some(code) => {
+                        set(&mut answers, index, Err(StoreError::transient(DOING, code)));
+                        again.push((index, statement));
+                    }
+                }
+            }
+            open = again;
+            if !open.is_empty() && !backoff.wait().await {
+                break;
+            }
+        }
+        answers
+    }
+
+    fn statement(&self, record: &DecisionRecord) -> Result<BatchStatementRequest, StoreError> {
+        let (names, values): (Vec<_>, Vec<_>) =
+            item::to_item(record)?.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
+        let fields: Vec<_> = names.iter().map(|name| format!("'{name}': ?")).collect();
+        BatchStatementRequest::builder()
+            .statement(format!("INSERT INTO \"{}\" VALUE {{{}}}", self.table, fields.join(", ")))
+            .set_parameters(Some(values))
+            .build()
+            .map_err(|_| StoreError::permanent("inserting decisions", "statement could not be built"))
+    }
+}
+
+fn set<T>(answers: &mut [T], index: usize, answer: T) {
+    if let Some(slot) = answers.get_mut(index) {
+        *slot = answer;
+    }
+}
+
+fn key(post: &PostId, revision: Revision) -> item::Item {
+    HashMap::from([
+        ("post_id".to_owned(), AttributeValue::S(post.to_string())),
+        ("revision".to_owned(), AttributeValue::N(revision.to_string())),
+    ])
+}
+
+#[async_trait]
+impl DecisionStore for DynamoDecisions {
+    async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
+        let chunks = records.chunks(STATEMENTS_A_CALL).map(|chunk| self.insert_chunk(chunk, deadline));
+        futures::future::join_all(chunks).await.into_iter().flatten().collect()
+    }
+
+    async fn get(
+        &self,
+        keys: &[(PostId, Revision)],
+        deadline: Deadline,
+    ) -> Vec<Result<Option<DecisionRecord>, StoreError>> {
+        const DOING: &str = "reading decisions";
+        let mut found: HashMap<(String, u64), Result<DecisionRecord, StoreError>> = HashMap::new();
+        let mut failed: HashMap<(String, u64), StoreError> = HashMap::new();
+        for chunk in keys.chunks(KEYS_A_CALL) {
+            let mut open: Vec<item::Item> = chunk.iter().map(|(post, revision)| key(post, *revision)).collect();
+            let mut backoff = Backoff::until(deadline);
+            loop {
+                let asked = KeysAndAttributes::builder().set_keys(Some(open.clone())).consistent_read(true).build();
+                let Ok(asked) = asked else { break };
+                let request = self.client.batch_get_item().request_items(&self.table, asked).send();
+                let answer = match aws::call(DOING, deadline, request).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        failed.extend(open.iter().filter_map(|item| Some((identity(item)?, error.clone()))));
+                        break;
+                    }
+                };
+                for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                    if let Some(identity) = identity(&item) {
+                        found.insert(identity, item::from_item(item));
+                    }
+                }
+                open = unprocessed(answer.unprocessed_keys);
+                if open.is_empty() {
+                    break;
+                }
+                if !backoff.wait().await {
+                    let error = StoreError::transient(DOING, "unprocessed keys");
+                    failed.extend(open.iter().filter_map(|item| Some((identity(item)?, error.clone()))));
+                    break;
+                }
+            }
+        }
+        keys.iter()
+            .map(|(post, revision)| {
+                let key = (post.to_string(), revision.get());
+                match (found.get(&key), failed.get(&key)) {
+                    (Some(record), _) => record.clone().map(Some),
+                    (None, Some(error)) => Err(error.clone()),
+                    (None, None) => Ok(None),
+                }
+            })
+            .collect()
+    }
+
+    async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError> {
+        let mut start = None;
+        loop {
+            let request = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("post_id = :post AND revision < :revision")
+                .filter_expression("decided_by = :human OR verdict_before = :yes")
+                .projection_expression("revision")
+                .expression_attribute_values(":post", AttributeValue::S(post.to_string()))
+                .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()))
+                .expression_attribute_values(":human", AttributeValue::S("human".to_owned()))
+                .expression_attribute_values(":yes", AttributeValue::S("yes".to_owned()))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send();
+            let answer = aws::call("looking for earlier verdicts", deadline, request).await?;
+            if answer.count > 0 {
+                return Ok(true);
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// The keys that a `BatchGetItem` on one table left over.
+pub(crate) fn unprocessed(left: Option<HashMap<String, KeysAndAttributes>>) -> Vec<item::Item> {
+    left.unwrap_or_default().into_values().flat_map(|left| left.keys).collect()
+}
+
+fn identity(item: &item::Item) -> Option<(String, u64)> {
+    let post = item.get("post_id")?.as_s().ok()?.clone();
+    let revision = item.get("revision")?.as_n().ok()?.parse().ok()?;
+    Some((post, revision))
+}
+
+/// Decisions in memory.
+#[derive(Debug, Default)]
+pub struct MemoryDecisions {
+    records: Mutex<BTreeMap<(PostId, Revision), DecisionRecord>>,
+}
+
+impl MemoryDecisions {
+    /// All decisions, by post and revision.
+    #[must_use]
+    pub fn all(&self) -> Vec<DecisionRecord> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Puts a decision in place whatever stands there, as a reviewer's verdict does.
+    pub fn replace(&self, record: DecisionRecord) {
+        self.lock().insert((record.post_id.clone(), record.revision), record);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(PostId, Revision), DecisionRecord>> {
+        self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl DecisionStore for MemoryDecisions {
+    async fn insert(&self, records: &[DecisionRecord], _deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
+        use std::collections::btree_map::Entry;
+        let mut kept = self.lock();
+        records
+            .iter()
+            .map(|record| match kept.entry((record.post_id.clone(), record.revision)) {
+                Entry::Occupied(_) => Ok(Inserted::Exists),
+                Entry::Vacant(slot) => {
+                    slot.insert(record.clone());
+                    Ok(Inserted::New)
+                }
+            })
+            .collect()
+    }
+
+    async fn get(
+        &self,
+        keys: &[(PostId, Revision)],
+        _deadline: Deadline,
+    ) -> Vec<Result<Option<DecisionRecord>, StoreError>> {
+        let kept = self.lock();
+        keys.iter().map(|key| Ok(kept.get(key).cloned())).collect()
+    }
+
+    async fn verdict_before(&self, post: &PostId, revision: Revision, _: Deadline) -> Result<bool, StoreError> {
+        Ok(self
+            .lock()
+            .range((post.clone(), Revision::FIRST)..(post.clone(), revision))
+            .any(|(_, record)| record.decided_by == DecidedBy::Human || record.verdict_before == domain::VerdictBefore::Yes))
+    }
+}

@@ -1,0 +1,48 @@
+//! Stores and queues: what Moderato asks of the world outside, as small traits, each with its AWS and its in-memory
+//! implementation side by side, held to the same conformance tests.
+//!
+//! Every call carries a deadline and gives up before it. Answers are aligned with what was asked, item by item: one
+//! bad item never fails its neighbours. An error says whether trying again can help ([`StoreError::retryable`]).
+
+pub mod aws;
+mod backoff;
+mod decisions;
+mod features;
+mod item;
+mod objects;
+mod queue;
+
+pub use aws::{Aws, connect};
+pub use backoff::Backoff;
+pub use decisions::{DecisionStore, DynamoDecisions, Inserted, MemoryDecisions};
+pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
+pub use item::{item_size, write_units};
+pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE};
+pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
+pub use tokio::time::Instant as Deadline;
+
+/// A call to a store that did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{doing}: {code}")]
+pub struct StoreError {
+    /// What we were doing.
+    pub doing: &'static str,
+    /// What the service called it; never content.
+    pub code: String,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+}
+
+impl StoreError {
+    /// An error that may go away.
+    #[must_use]
+    pub fn transient(doing: &'static str, code: impl Into<String>) -> Self {
+        Self { doing, code: code.into(), retryable: true }
+    }
+
+    /// An error that will come again.
+    #[must_use]
+    pub fn permanent(doing: &'static str, code: impl Into<String>) -> Self {
+        Self { doing, code: code.into(), retryable: false }
+    }
+}

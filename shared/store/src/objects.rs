@@ -1,0 +1,163 @@
+//! Objects: artefacts, content by reference, quarantine.
+
+use crate::{Aws, Deadline, StoreError, aws};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// An object to keep.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// ASCII key-value pairs that are kept beside it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// Where objects are kept.
+#[async_trait]
+pub trait ObjectStore: Send + Sync {
+    /// Reads an object of at most `max_bytes`; `None` where there is none, an error coded `too_large` where it is
+    /// larger.
+    async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        max_bytes: usize,
+        deadline: Deadline,
+    ) -> Result<Option<Object>, StoreError>;
+
+    /// Writes an object, replacing what stands there.
+    async fn put(&self, bucket: &str, key: &str, object: Object, deadline: Deadline) -> Result<(), StoreError>;
+
+    /// All objects whose key begins with `prefix`, by key.
+    async fn list(&self, bucket: &str, prefix: &str, deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError>;
+}
+
+/// The code of the error for an object over the bound.
+pub const TOO_LARGE: &str = "too_large";
+
+/// Objects in S3.
+#[derive(Debug, Clone)]
+pub struct S3Objects {
+    client: aws_sdk_s3::Client,
+}
+
+impl S3Objects {
+    /// The objects that the credentials may see.
+    #[must_use]
+    pub fn new(aws: &Aws) -> Self {
+        Self { client: aws.s3.clone() }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Objects {
+    async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        max_bytes: usize,
+        deadline: Deadline,
+    ) -> Result<Option<Object>, StoreError> {
+        const DOING: &str = "reading an object";
+        let request = self.client.get_object().bucket(bucket).key(key).send();
+        let answer = match aws::call(DOING, deadline, request).await {
+            Ok(answer) => answer,
+            Err(error) if matches!(error.code.as_str(), "NoSuchKey" | "NotFound") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // The length is known before the first byte of the body is read.
+        if answer.content_length().is_none_or(|length| usize::try_from(length).is_ok_and(|length| length > max_bytes)) {
+            return Err(StoreError::permanent(DOING, TOO_LARGE));
+        }
+        let metadata = answer.metadata().map(|map| map.clone().into_iter().collect()).unwrap_or_default();
+        let body = tokio::time::timeout_at(deadline, answer.body.collect())
+            .await
+            .map_err(|_| StoreError::transient(DOING, "deadline reached"))?
+            .map_err(|_| StoreError::transient(DOING, "the body ended early"))?;
+        Ok(Some(Object { bytes: body.to_vec(), metadata }))
+    }
+
+    async fn put(&self, bucket: &str, key: &str, object: Object, deadline: Deadline) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .set_metadata(Some(object.metadata.into_iter().collect()))
+            .body(object.bytes.into())
+            .send();
+        aws::call("writing an object", deadline, request).await.map(drop)
+    }
+
+    async fn list(&self, bucket: &str, prefix: &str, deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
+        let mut found = Vec::new();
+        let mut token = None;
+        loop {
+            let request =
+                self.client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token).send();
+            let answer = aws::call("listing objects", deadline, request).await?;
+            found.extend(answer.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                Some(ObjectInfo { key: object.key?, bytes: object.size.and_then(|size| u64::try_from(size).ok())? })
+            }));
+            token = answer.next_continuation_token;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Objects in memory.
+#[derive(Default)]
+pub struct MemoryObjects {
+    objects: Mutex<BTreeMap<(String, String), Object>>,
+}
+
+impl MemoryObjects {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Object>> {
+        self.objects.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryObjects {
+    async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        max_bytes: usize,
+        _deadline: Deadline,
+    ) -> Result<Option<Object>, StoreError> {
+        match self.lock().get(&(bucket.to_owned(), key.to_owned())) {
+            Some(object) if object.bytes.len() > max_bytes => {
+                Err(StoreError::permanent("reading an object", TOO_LARGE))
+            }
+            found => Ok(found.cloned()),
+        }
+    }
+
+    async fn put(&self, bucket: &str, key: &str, object: Object, _deadline: Deadline) -> Result<(), StoreError> {
+        self.lock().insert((bucket.to_owned(), key.to_owned()), object);
+        Ok(())
+    }
+
+    async fn list(&self, bucket: &str, prefix: &str, _deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
+        Ok(self
+            .lock()
+            .iter()
+            .filter(|((in_bucket, key), _)| in_bucket == bucket && key.starts_with(prefix))
+            .map(|((_, key), object)| ObjectInfo { key: key.clone(), bytes: object.bytes.len() as u64 })
+            .collect())
+    }
+}
