@@ -12,7 +12,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::corpora::{Corpus, Example, Part, Training};
-use crate::evaluate::{Report, progress, report};
+use crate::evaluate::{Report, report};
+use crate::progress::progress;
 use crate::train::{Recipe, Trained};
 
 /// Why there is no card.

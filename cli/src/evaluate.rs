@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use domain::policy::Band;
-use indicatif::{ProgressBar, ProgressStyle};
 use scoring::metrics::{Metrics, Outcome, measure};
 use scoring::{ScoreError, TextModel};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::{self, DataError, Record};
+use crate::progress::progress;
 
 /// A score of this or more is predicted positive.
 const THRESHOLD: f64 = 0.5;
@@ -204,16 +204,6 @@ fn score(
     }
     bar.finish_and_clear();
     Ok(outcomes)
-}
-
-/// A bar on standard error; none where that is not a terminal.
-pub(crate) fn progress(what: &'static str, length: usize) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
-    if let Ok(style) = ProgressStyle::with_template("{msg:12} {wide_bar} {pos}/{len} {eta}") {
-        bar.set_style(style);
-    }
-    bar.set_message(what);
-    bar
 }
 
 fn print_table(out: &mut impl Write, evaluation: &Evaluation) -> io::Result<()> {

@@ -1,1 +1,111 @@
-fn main() {}
+//! `moderato`, the operator's command: the service's own judgement on the command line, and a look at what a stack
+//! holds. The crates, the model and the policy are those of the Lambda.
+
+mod card;
+mod corpora;
+mod dataset;
+mod evaluate;
+mod features_load;
+mod lines;
+mod local;
+mod policy;
+mod progress;
+mod redrive;
+mod registry_publish;
+mod score;
+mod send;
+mod show;
+mod stack;
+mod tail;
+mod train;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Judgement on the command line, and a look at what a stack holds.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// A file with the outputs of a stack; otherwise the environment, otherwise `.local/stack.env`.
+    #[arg(long, global = true, value_name = "FILE")]
+    stack_env: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Decides posts: JSON Lines in, decisions as JSON Lines out, in this process.
+    Score(score::ScoreArgs),
+    /// Measures the model on a file of labelled texts.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Trains the n-gram baseline.
+    Train(train::TrainArgs),
+    /// Works on policy files.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Works on the feature store.
+    #[command(subcommand)]
+    Features(features_load::FeaturesCommand),
+    /// Works on the registry of models and policies.
+    #[command(subcommand)]
+    Registry(registry_publish::RegistryCommand),
+    /// Sends posts to the stack's queue and waits for their decisions.
+    Send(send::SendArgs),
+    /// Shows what the stack holds about a post.
+    Show(show::ShowArgs),
+    /// Shows the messages of a queue, or what is in quarantine.
+    Tail(tail::TailArgs),
+    /// Puts messages of the dead-letter queue, or of quarantine, back into the posts queue.
+    Redrive(redrive::RedriveArgs),
+}
+
+/// Whatever ends a command, told on standard error with its causes.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprint!("error: {failure}");
+            let mut cause = failure.source();
+            while let Some(error) = cause {
+                eprint!(": {error}");
+                cause = error.source();
+            }
+            eprintln!();
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let stack = cli.stack_env.as_deref();
+    match cli.command {
+        Command::Score(args) => score::run(&args),
+        Command::Evaluate(args) => {
+            let model = local::model(args.model.as_deref(), &local::onnx()?)?;
+            let policy = local::policy(None)?.0;
+            let bands = policy.bands.get(model.harm()).map(Vec::as_slice).unwrap_or_default();
+            Ok(evaluate::run(&args, &model, bands)?)
+        }
+        Command::Train(args) => Ok(train::run(&args, &local::onnx()?)?),
+        Command::Policy(command) => policy::run(&command),
+        Command::Features(command) => on_stack(stack, async |stack| features_load::run(&command, &stack).await),
+        Command::Registry(command) => on_stack(stack, async |stack| registry_publish::run(&command, &stack).await),
+        Command::Send(args) => on_stack(stack, async |stack| send::run(&args, &stack).await),
+        Command::Show(args) => on_stack(stack, async |stack| show::run(&args, &stack).await),
+        Command::Tail(args) => on_stack(stack, async |stack| tail::run(&args, &stack).await),
+        Command::Redrive(args) => on_stack(stack, async |stack| redrive::run(&args, &stack).await),
+    }
+}
+
+fn on_stack(
+    file: Option<&std::path::Path>,
+    work: impl AsyncFnOnce(stack::Stack) -> Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { work(stack::Stack::connect(file).await?).await })
+}

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::card::{self, CardError};
 use crate::corpora::{self, CORPORA, Corpus, Example, Part};
 use crate::dataset::DataError;
-use crate::evaluate::progress;
+use crate::progress::progress;
 
 /// Trains the n-gram baseline and writes its folder: manifest, graph and card.
 #[derive(Debug, Args)]

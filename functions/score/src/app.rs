@@ -101,7 +101,7 @@ impl App {
         let config = Config::from_env()?;
         let definitions = Definitions::bundled()?;
         let onnx = scoring::init(&config.root.join("libonnxruntime.so"))?;
-        let aws = store::connect().await;
+        let aws = store::connect(store::Connection::default()).await;
         let objects = Arc::new(S3Objects::new(&aws));
         let schema = definitions.schema();
         let live = Registry {

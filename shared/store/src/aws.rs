@@ -5,6 +5,7 @@ use aws_config::{
     BehaviorVersion, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
+use aws_sdk_dynamodb::config::Credentials;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use std::{future::Future, time::Duration};
 
@@ -39,13 +40,24 @@ pub struct Aws {
     pub sqs: aws_sdk_sqs::Client,
 }
 
-/// Builds the clients from the environment (region, credentials, `AWS_ENDPOINT_URL`). No call is made yet.
-pub async fn connect() -> Aws {
+/// Where to connect to; what is `None` comes from the environment, as the AWS tools read it.
+#[derive(Debug, Clone, Default)]
+pub struct Connection {
+    /// One endpoint for all services: a local AWS.
+    pub endpoint_url: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// Access key id and secret access key.
+    pub credentials: Option<(String, String)>,
+}
+
+/// Builds the clients. No call is made yet.
+pub async fn connect(connection: Connection) -> Aws {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .build_https();
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http)
         .timeout_config(
             TimeoutConfig::builder()
@@ -61,10 +73,17 @@ pub async fn connect() -> Aws {
                 .with_initial_backoff(INITIAL_BACKOFF)
                 .with_max_backoff(MAX_BACKOFF),
         )
-        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build())
-        .load()
-        .await;
-    clients(&config)
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build());
+    if let Some(endpoint_url) = connection.endpoint_url {
+        loader = loader.endpoint_url(endpoint_url);
+    }
+    if let Some(region) = connection.region {
+        loader = loader.region(aws_config::Region::new(region));
+    }
+    if let Some((id, secret)) = connection.credentials {
+        loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "given"));
+    }
+    clients(&loader.load().await)
 }
 
 fn clients(config: &SdkConfig) -> Aws {

@@ -30,6 +30,9 @@ pub trait DecisionStore: Send + Sync {
         deadline: Deadline,
     ) -> Vec<Result<Option<DecisionRecord>, StoreError>>;
 
+    /// The decisions of every revision of a post, the oldest first.
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError>;
+
     /// Whether a person decided a revision of the post before this one.
     async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError>;
 }
@@ -192,6 +195,29 @@ impl DecisionStore for DynamoDecisions {
             .collect()
     }
 
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+        let (mut records, mut start) = (Vec::new(), None);
+        loop {
+            let request = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("post_id = :post")
+                .expression_attribute_values(":post", AttributeValue::S(post.to_string()))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send();
+            let answer = aws::call("reading the decisions of a post", deadline, request).await?;
+            for item in answer.items.unwrap_or_default() {
+                records.push(item::from_item(item)?);
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(records);
+            }
+        }
+    }
+
     async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError> {
         let mut start = None;
         loop {
@@ -279,6 +305,10 @@ impl DecisionStore for MemoryDecisions {
     ) -> Vec<Result<Option<DecisionRecord>, StoreError>> {
         let kept = self.lock();
         keys.iter().map(|key| Ok(kept.get(key).cloned())).collect()
+    }
+
+    async fn of_post(&self, post: &PostId, _deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+        Ok(self.lock().values().filter(|record| record.post_id == *post).cloned().collect())
     }
 
     async fn verdict_before(&self, post: &PostId, revision: Revision, _: Deadline) -> Result<bool, StoreError> {

@@ -12,13 +12,13 @@ mod item;
 mod objects;
 mod queue;
 
-pub use aws::{Aws, connect};
+pub use aws::{Aws, Connection, connect};
 pub use backoff::Backoff;
 pub use decisions::{DecisionStore, DynamoDecisions, Inserted, MemoryDecisions};
 pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
 pub use item::{item_size, write_units};
 pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE};
-pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
+pub use queue::{Depth, MemoryQueue, Message, Queue, Received, SqsQueue};
 pub use tokio::time::Instant as Deadline;
 
 /// A call to a store that did not do what was asked.

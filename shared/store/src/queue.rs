@@ -2,7 +2,7 @@
 
 use crate::{Aws, Backoff, Deadline, StoreError, aws};
 use async_trait::async_trait;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use std::sync::Mutex;
 
 /// A message to send.
@@ -79,6 +79,87 @@ impl SqsQueue {
             }
         }
         answers
+    }
+}
+
+/// A message as an operator reads it from a queue.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The body.
+    pub body: String,
+    /// Names this delivery to [`SqsQueue::delete`] and [`SqsQueue::release`].
+    pub receipt: String,
+}
+
+/// How many messages a queue holds; SQS says approximately.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Waiting.
+    pub visible: u64,
+    /// Delivered, and neither deleted nor given back.
+    pub in_flight: u64,
+    /// Sent with a delay that has not passed.
+    pub delayed: u64,
+}
+
+/// For operators: functions get their messages from Lambda.
+impl SqsQueue {
+    /// Receives up to ten messages that are there now, and hides them from others for `hidden_s` seconds.
+    ///
+    /// # Errors
+    /// Where the queue could not be asked.
+    pub async fn receive(&self, hidden_s: i32, deadline: Deadline) -> Result<Vec<Received>, StoreError> {
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(10)
+            .visibility_timeout(hidden_s)
+            .wait_time_seconds(0)
+            .send();
+        let answer = aws::call("receiving messages", deadline, request).await?;
+        let received = answer.messages.unwrap_or_default().into_iter();
+        Ok(received.filter_map(|message| Some(Received { body: message.body?, receipt: message.receipt_handle? })).collect())
+    }
+
+    /// Deletes a received message.
+    ///
+    /// # Errors
+    /// Where the queue could not be asked.
+    pub async fn delete(&self, receipt: &str, deadline: Deadline) -> Result<(), StoreError> {
+        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send();
+        aws::call("deleting a message", deadline, request).await.map(drop)
+    }
+
+    /// Gives a received message back at once.
+    ///
+    /// # Errors
+    /// Where the queue could not be asked.
+    pub async fn release(&self, receipt: &str, deadline: Deadline) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt)
+            .visibility_timeout(0)
+            .send();
+        aws::call("giving a message back", deadline, request).await.map(drop)
+    }
+
+    /// How many messages the queue holds.
+    ///
+    /// # Errors
+    /// Where the queue could not be asked.
+    pub async fn depth(&self, deadline: Deadline) -> Result<Depth, StoreError> {
+        let request =
+            self.client.get_queue_attributes().queue_url(&self.url).attribute_names(QueueAttributeName::All).send();
+        let attributes = aws::call("counting messages", deadline, request).await?.attributes.unwrap_or_default();
+        let number = |name| attributes.get(&name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(Depth {
+            visible: number(QueueAttributeName::ApproximateNumberOfMessages),
+            in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+            delayed: number(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+        })
     }
 }
 

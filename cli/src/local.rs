@@ -1,0 +1,63 @@
+//! Judgement in this process: the model, the policy and the definitions that ship with the command.
+
+use crate::Failure;
+use domain::Policy;
+use domain::policy::FALLBACK;
+use features::views::Definitions;
+use scoring::{Bundle, Judge, Onnx, TextModel};
+use std::path::{Path, PathBuf};
+
+/// The folder that this command was built from.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The model that ships with the command.
+pub fn bundle() -> Bundle {
+    Bundle {
+        manifest: include_bytes!("../../shared/scoring/models/ngram-baseline/manifest.json").to_vec(),
+        model: include_bytes!("../../shared/scoring/models/ngram-baseline/model.onnx").to_vec(),
+    }
+}
+
+/// ONNX Runtime: `MODERATO_ONNXRUNTIME`, or beside this executable, or where `make tools` puts it.
+#[expect(clippy::disallowed_methods, reason = "where the library is, is the machine's business")]
+pub fn onnx() -> Result<Onnx, Failure> {
+    let beside = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join("libonnxruntime.so")));
+    let named = std::env::var_os("MODERATO_ONNXRUNTIME").map(PathBuf::from);
+    let tools = Path::new(WORKSPACE).join(".tools/onnxruntime/libonnxruntime.so");
+    let library = named
+        .or_else(|| beside.filter(|path| path.exists()))
+        .or_else(|| Some(tools).filter(|path| path.exists()))
+        .ok_or("ONNX Runtime's library is not there: run `make tools`, or name it in `MODERATO_ONNXRUNTIME`")?;
+    Ok(scoring::init(&library)?)
+}
+
+/// The model in `folder`, or the one that ships with the command.
+pub fn model(folder: Option<&Path>, onnx: &Onnx) -> Result<TextModel, Failure> {
+    let bundle = folder.map_or_else(|| Ok(bundle()), Bundle::read)?;
+    Ok(TextModel::load(onnx, &bundle, None)?)
+}
+
+/// The policy in `file`, or the compiled-in one, with its source.
+pub fn policy(file: Option<&Path>) -> Result<(Policy, String), Failure> {
+    let source = policy_source(file)?;
+    Ok((Policy::load(&source, &Definitions::bundled()?.schema())?, source))
+}
+
+/// The text of the policy in `file`, or of the compiled-in one.
+pub fn policy_source(file: Option<&Path>) -> Result<String, Failure> {
+    match file {
+        None => Ok(FALLBACK.to_owned()),
+        Some(file) => Ok(std::fs::read_to_string(file)
+            .map_err(|error| format!("reading the policy `{}`: {error}", file.display()))?),
+    }
+}
+
+/// Everything that decides, as the Lambda builds it.
+pub fn judge(policy_file: Option<&Path>) -> Result<Judge, Failure> {
+    Ok(Judge {
+        model: model(None, &onnx()?)?,
+        policy: policy(policy_file)?.0,
+        definitions: Definitions::bundled()?,
+        degraded: Vec::new(),
+    })
+}

@@ -1,0 +1,138 @@
+//! `moderato policy`: work on policy files.
+
+use crate::{Failure, local};
+use clap::Subcommand;
+use domain::policy::{Given, uncovered};
+use domain::{DecisionRecord, Evidence, Outcome, Policy, consider, decide};
+use features::views::Definitions;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Works on policy files.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Checks a policy: its shape, its conditions, its tests, and whether every band and rule decides one of them.
+    Lint {
+        /// The policy; otherwise the compiled-in one.
+        file: Option<PathBuf>,
+    },
+    /// Runs the tests inside a policy and shows each.
+    Test {
+        /// The policy; otherwise the compiled-in one.
+        file: Option<PathBuf>,
+    },
+    /// Shows what each band, rule and requirement of a policy makes of one piece of evidence.
+    Explain {
+        /// A decision record (as `score` and `show` print it), or evidence as in a policy's tests, as JSON; `-` for
+        /// standard input.
+        evidence: PathBuf,
+        /// The policy; otherwise the compiled-in one.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
+}
+
+/// Runs the command: exit code 1 where the policy is found wanting.
+pub fn run(command: &PolicyCommand) -> Result<ExitCode, Failure> {
+    match command {
+        PolicyCommand::Lint { file } => lint(file.as_deref()),
+        PolicyCommand::Test { file } => test(file.as_deref()),
+        PolicyCommand::Explain { evidence, policy } => explain(evidence, policy.as_deref()),
+    }
+}
+
+fn lint(file: Option<&Path>) -> Result<ExitCode, Failure> {
+    let source = local::policy_source(file)?;
+    let policy = match Policy::load(&source, &Definitions::bundled()?.schema()) {
+        Ok(policy) => policy,
+        Err(error) => {
+            println!("{error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let uncovered = uncovered(&policy);
+    for id in &uncovered {
+        println!("`{id}` decides none of the policy's own tests: add a case that shows what it is for");
+    }
+    if uncovered.is_empty() {
+        println!(
+            "policy `{}` version {} is fine: {} rules, {} tests, sha256 {}",
+            policy.id,
+            policy.version,
+            policy.rules.len(),
+            policy.tests.len(),
+            policy.sha256
+        );
+    }
+    Ok(ExitCode::from(u8::from(!uncovered.is_empty())))
+}
+
+fn test(file: Option<&Path>) -> Result<ExitCode, Failure> {
+    let source = local::policy_source(file)?;
+    let policy = match Policy::load_untested(&source, &Definitions::bundled()?.schema()) {
+        Ok(policy) => policy,
+        Err(error) => {
+            println!("{error}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let failures = policy.failures();
+    for test in &policy.tests {
+        match failures.iter().find(|failure| failure.name == test.name) {
+            None => println!("ok      {:<8} {}", test.expect.decision, test.name),
+            Some(failure) => println!("FAILED  {failure}"),
+        }
+    }
+    println!("{} tests, {} failed", policy.tests.len(), failures.len());
+    Ok(ExitCode::from(u8::from(!failures.is_empty())))
+}
+
+fn explain(file: &Path, policy: Option<&Path>) -> Result<ExitCode, Failure> {
+    let (policy, _) = local::policy(policy)?;
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(file)
+            .map_err(|error| format!("reading the evidence `{}`: {error}", file.display()))?;
+    }
+    let evidence = evidence(&text, &policy)?;
+    for considered in consider(&policy, &evidence) {
+        let outcome = match considered.outcome {
+            Outcome::Fires => "fires",
+            Outcome::Silent => "-",
+            Outcome::Ignored => "cannot tell, ignored",
+        };
+        let asks = considered.lane.map_or_else(
+            || considered.decision.to_string(),
+            |lane| format!("{} in {lane}", considered.decision),
+        );
+        println!("{outcome:<21} {:<36} {asks}", considered.id);
+    }
+    let judged = decide(&policy, &evidence);
+    let reasons: Vec<_> = judged.reasons.iter().map(|reason| reason.rule.as_str()).collect();
+    println!(
+        "\n{} by {} because of {}; score {}, lane {}, degraded [{}]",
+        judged.decision,
+        judged.decided_by.as_str(),
+        reasons.join(", "),
+        judged.score.map_or_else(|| "none".to_owned(), |score| score.to_string()),
+        judged.lane.as_deref().unwrap_or("none"),
+        judged.degraded.join(", ")
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn evidence(text: &str, policy: &Policy) -> Result<Evidence, Failure> {
+    let value: serde_json::Value =
+        serde_json::from_str(text.trim()).map_err(|error| format!("the evidence is not one JSON object: {error}"))?;
+    if value.get("decision_id").is_some() {
+        let record: DecisionRecord =
+            serde_json::from_value(value).map_err(|error| format!("not a decision record: {error}"))?;
+        return Ok(record.evidence());
+    }
+    let given: Given = serde_json::from_value(value)
+        .map_err(|error| format!("neither a decision record nor evidence as in a policy's tests: {error}"))?;
+    Ok(given.evidence(policy))
+}

@@ -1,0 +1,98 @@
+//! `moderato score`: decisions without a stack, by the crates, model and policy of the Lambda.
+
+use crate::lines::{Line, Lines};
+use crate::{Failure, local};
+use clap::Args;
+use domain::{MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp, VerdictBefore};
+use features::views::Lookup;
+use scoring::{Explain, Judge, Subject, Text};
+use serde_json::{Value, json};
+use std::io::{self, BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Posts as JSON Lines on standard input, decisions as JSON Lines on standard output, in the same order.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Explains every decision, approvals included.
+    #[arg(long)]
+    explain: bool,
+    /// Decides by this policy instead of the compiled-in one.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+/// Runs the command: exit code 0, or 1 where a line was no post.
+pub fn run(args: &ScoreArgs) -> Result<ExitCode, Failure> {
+    let judge = local::judge(args.policy.as_deref())?;
+    let explain = if args.explain { Explain::Always } else { Explain::AboveApprove };
+    // A panic is the answer of its own line; what it says may quote the post.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        eprintln!("error: a panic at {place} was caught");
+    }));
+    let mut output = BufWriter::new(io::stdout().lock());
+    let mut bad = false;
+    for (index, line) in Lines::new(io::stdin().lock(), MAX_POST_BYTES).enumerate() {
+        let answer = match decide(&judge, &line?, explain) {
+            Ok(record) => record,
+            Err((kind, message)) => {
+                bad = true;
+                json!({ "error": { "kind": kind, "line": index + 1, "message": message } }).to_string()
+            }
+        };
+        match writeln!(output, "{answer}") {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            written => written?,
+        }
+    }
+    match output.flush() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        flushed => {
+            flushed?;
+            Ok(ExitCode::from(u8::from(bad)))
+        }
+    }
+}
+
+fn decide(judge: &Judge, line: &Line, explain: Explain) -> Result<String, (&'static str, String)> {
+    let refused = |error: PostError| (error.kind.as_str(), error.message);
+    let bytes = match line {
+        Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => {
+            return Err((PostErrorKind::InvalidJson.as_str(), "the line is blank".to_owned()));
+        }
+        Line::Whole(bytes) => bytes,
+        Line::TooLong(length) => {
+            let message = format!("{length} bytes are more than the {MAX_POST_BYTES} that are read");
+            return Err((PostErrorKind::TooLarge.as_str(), message));
+        }
+    };
+    let judged = catch_unwind(AssertUnwindSafe(|| {
+        let post = Post::parse(bytes).map_err(refused)?;
+        Ok(record(judge, post, explain).to_string())
+    }));
+    judged.unwrap_or_else(|_| Err(("panic", "deciding the post panicked; please report the place".to_owned())))
+}
+
+fn record(judge: &Judge, mut post: Post, explain: Explain) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    // There is no store here: what is kept elsewhere is unavailable, and the author is unknown.
+    let text = match (post.text.take(), &post.text_ref) {
+        (Some(text), _) => Text::Known(text),
+        (None, Some(_)) => Text::Unavailable,
+        (None, None) => Text::None,
+    };
+    let subject = Subject {
+        post: &post,
+        text: &text,
+        verdict_before: VerdictBefore::No,
+        received_at: now,
+        decided_at: now,
+        explain,
+    };
+    json!(judge.judge(&subject, |_| &Lookup::Missing))
+}

@@ -1,0 +1,261 @@
+//! `moderato send`: posts through the stack's queue, and what became of each.
+
+use crate::lines::{Line, Lines};
+use crate::progress::progress;
+use crate::stack::{Stack, soon};
+use crate::Failure;
+use clap::Args;
+use domain::policy::Decision;
+use domain::{DecisionRecord, MAX_POST_BYTES, Post, PostId, Revision, sha256_hex};
+use indicatif::ProgressBar;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use store::{DecisionStore, Message, ObjectStore, Queue};
+
+/// Sends native posts (JSON Lines) to the stack's queue, waits until each is decided or in quarantine, and says what
+/// became of them.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The file.
+    file: PathBuf,
+    /// Shows every post, with its text: for a handful of samples.
+    #[arg(long)]
+    table: bool,
+    /// Shows counts, latencies and losses alone (the default).
+    #[arg(long, conflicts_with = "table")]
+    summary: bool,
+    /// Gives up when nothing was decided for this long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    patience: u64,
+}
+
+/// Messages between two steps of the progress bar.
+const MESSAGES_A_STEP: usize = 200;
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(300);
+
+type Key = (PostId, Revision);
+type Records = BTreeMap<Key, DecisionRecord>;
+
+/// What a file holds.
+#[derive(Default)]
+struct Batch {
+    bodies: Vec<String>,
+    /// In the order of the file, each once.
+    keys: Vec<Key>,
+    /// The beginning of each post's text, for the table.
+    texts: HashMap<Key, String>,
+    /// Digests of lines that are no posts: they should end in quarantine.
+    rejects: BTreeSet<String>,
+    /// Lines that no queue takes: not UTF-8, or over 1 MiB.
+    unsendable: usize,
+}
+
+/// Runs the command: exit code 1 where a post was lost.
+pub async fn run(args: &SendArgs, stack: &Stack) -> Result<ExitCode, Failure> {
+    let batch = read(&args.file, args.table)?;
+    let store = stack.decisions()?;
+    let before = decided(&store, &batch.keys).await?;
+    let started = Instant::now();
+    send(stack, &batch).await?;
+    let bar = progress("decided", batch.keys.len());
+    let after = wait(stack, &batch, &bar, Duration::from_secs(args.patience)).await?;
+    bar.finish_and_clear();
+    let elapsed = started.elapsed();
+    if args.table {
+        table(&batch, &after);
+    }
+    let lost_rejects = missing_rejects(stack, &batch).await?;
+    Ok(summary(&batch, &before, &after, lost_rejects, elapsed))
+}
+
+fn read(file: &Path, texts: bool) -> Result<Batch, Failure> {
+    let input = File::open(file).map_err(|error| format!("reading `{}`: {error}", file.display()))?;
+    let mut batch = Batch::default();
+    let mut known = BTreeSet::new();
+    for line in Lines::new(BufReader::new(input), MAX_POST_BYTES) {
+        let Line::Whole(bytes) = line? else {
+            batch.unsendable += 1;
+            continue;
+        };
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let Ok(body) = String::from_utf8(bytes) else {
+            batch.unsendable += 1;
+            continue;
+        };
+        match Post::parse(body.as_bytes()) {
+            Ok(post) => {
+                let key = (post.post_id, post.revision);
+                if texts && let Some(text) = post.text {
+                    batch.texts.insert(key.clone(), excerpt(&text));
+                }
+                if known.insert(key.clone()) {
+                    batch.keys.push(key);
+                }
+            }
+            Err(_) => {
+                batch.rejects.insert(sha256_hex(body.as_bytes()));
+            }
+        }
+        batch.bodies.push(body);
+    }
+    Ok(batch)
+}
+
+async fn send(stack: &Stack, batch: &Batch) -> Result<(), Failure> {
+    let queue = stack.queue("POSTS_QUEUE_URL")?;
+    let bar = progress("sent", batch.bodies.len());
+    for bodies in batch.bodies.chunks(MESSAGES_A_STEP) {
+        let messages: Vec<_> = bodies.iter().map(|body| Message { body: body.clone() }).collect();
+        for answer in queue.send(&messages, soon()).await {
+            answer?;
+        }
+        bar.inc(bodies.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+async fn decided(store: &impl DecisionStore, keys: &[Key]) -> Result<Records, Failure> {
+    let mut records = Records::new();
+    for chunk in keys.chunks(MESSAGES_A_STEP) {
+        for (key, found) in chunk.iter().zip(store.get(chunk, soon()).await) {
+            if let Some(record) = found? {
+                records.insert(key.clone(), record);
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// Waits until every post is decided and the queue is empty: a second sending is over only when the queue says so.
+async fn wait(stack: &Stack, batch: &Batch, bar: &ProgressBar, patience: Duration) -> Result<Records, Failure> {
+    let (store, queue) = (stack.decisions()?, stack.queue("POSTS_QUEUE_URL")?);
+    let mut records = Records::new();
+    let mut pending = batch.keys.clone();
+    let (mut last_change, mut last_state) = (Instant::now(), (usize::MAX, u64::MAX));
+    loop {
+        records.extend(decided(&store, &pending).await?);
+        pending.retain(|key| !records.contains_key(key));
+        bar.set_position((batch.keys.len() - pending.len()) as u64);
+        let depth = queue.depth(soon()).await?;
+        let waiting = depth.visible + depth.in_flight + depth.delayed;
+        if pending.is_empty() && waiting == 0 {
+            break;
+        }
+        if (pending.len(), waiting) != last_state {
+            (last_change, last_state) = (Instant::now(), (pending.len(), waiting));
+        } else if last_change.elapsed() > patience {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    // What was decided before may have been decided again meanwhile: read it all once more.
+    decided(&store, &batch.keys).await
+}
+
+async fn missing_rejects(stack: &Stack, batch: &Batch) -> Result<usize, Failure> {
+    let (objects, bucket) = (stack.objects(), stack.bucket()?);
+    let mut missing = 0;
+    for digest in &batch.rejects {
+        let key = format!("quarantine/{digest}");
+        missing += usize::from(objects.get(bucket, &key, 2 * MAX_POST_BYTES, soon()).await?.is_none());
+    }
+    Ok(missing)
+}
+
+fn latency_ms(record: &DecisionRecord) -> i64 {
+    record.decided_at.millis() - record.received_at.millis()
+}
+
+fn table(batch: &Batch, records: &Records) {
+    println!("{:<20} {:>8}  {:<8} {:<44} {:>10}  text", "post", "score", "decision", "reason", "latency");
+    for key in &batch.keys {
+        let text = batch.texts.get(key).map(String::as_str).unwrap_or_default();
+        let Some(record) = records.get(key) else {
+            println!("{:<20} {:>8}  {:<8} {:<44} {:>10}  {text}", key.0.as_str(), "", "LOST", "", "");
+            continue;
+        };
+        let score = record.score.map_or_else(|| "none".to_owned(), |score| format!("{score:.3}"));
+        let reasons: Vec<_> = record.reasons.iter().map(|reason| reason.rule.as_str()).collect();
+        println!(
+            "{:<20} {score:>8}  {:<8} {:<44} {:>7} ms  {text}",
+            key.0.as_str(),
+            record.decision,
+            reasons.join(", "),
+            latency_ms(record)
+        );
+    }
+    println!();
+}
+
+fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize, elapsed: Duration) -> ExitCode {
+    let count = |decision| after.values().filter(|record| record.decision == decision).count();
+    let fresh: Vec<_> = after.iter().filter(|(key, _)| !before.contains_key(*key)).collect();
+    let changed = before.iter().filter(|(key, record)| after.get(*key).is_some_and(|now| now != *record)).count();
+    let lost = batch.keys.len() - after.len();
+    println!(
+        "{} messages sent in {:.1} s for {} posts, {} lines that are no posts{}",
+        batch.bodies.len(),
+        elapsed.as_secs_f64(),
+        batch.keys.len(),
+        batch.rejects.len(),
+        if batch.unsendable > 0 {
+            format!("; {} lines not sent: not UTF-8 or over 1 MiB", batch.unsendable)
+        } else {
+            String::new()
+        }
+    );
+    println!(
+        "{} decided now, {} before, {} of those changed: {} approve, {} review, {} hide",
+        fresh.len(),
+        before.len(),
+        changed,
+        count(Decision::Approve),
+        count(Decision::Review),
+        count(Decision::Hide)
+    );
+    let mut latencies: Vec<_> = fresh.iter().map(|(_, record)| latency_ms(record)).collect();
+    latencies.sort_unstable();
+    if let (Some(p50), Some(p90), Some(p99)) =
+        (percentile(&latencies, 50), percentile(&latencies, 90), percentile(&latencies, 99))
+    {
+        println!("latency from sent to decided: p50 {p50} ms, p90 {p90} ms, p99 {p99} ms");
+    }
+    println!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
+    ExitCode::from(u8::from(lost + lost_rejects + changed > 0))
+}
+
+/// The smallest value that `percent` of `sorted` do not exceed (nearest rank).
+fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
+    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
+}
+
+/// The beginning of a text, without characters that could change a terminal.
+fn excerpt(text: &str) -> String {
+    const LENGTH: usize = 60;
+    let mut shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LENGTH).collect();
+    if text.chars().nth(LENGTH).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let values: Vec<i64> = (1..=200).collect();
+        let of = |percent| percentile(&values, percent);
+        assert_eq!((of(50), of(90), of(99), of(100)), (Some(100), Some(180), Some(198), Some(200)));
+        assert_eq!((percentile(&[], 50), percentile(&[7], 99)), (None, Some(7)));
+    }
+}
