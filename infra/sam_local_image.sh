@@ -26,6 +26,6 @@ cp /etc/ssl/certs/ca-certificates.crt "$folder/etc/ssl/certs/"
 tar --create --directory "$folder" . | docker import \
   --change 'WORKDIR /var/task' \
   --change 'ENV PATH=/bin LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime LD_LIBRARY_PATH=/lib64:/var/task:/opt/lib' \
-  --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt AWS_ENDPOINT_URL=http://127.0.0.1:4566' \
+  --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt AWS_ENDPOINT_URL=http://local-aws:4566' \
   --change 'ENTRYPOINT ["/var/rapid/aws-lambda-rie"]' - "$tag"
 echo "made $tag"

@@ -9,18 +9,15 @@ stack.py outputs STAGE   outputs of the stack moderato-STAGE in the real cloud i
 
 from __future__ import annotations
 
-import json
-import os
-import pathlib
 import shutil
-import subprocess
 import sys
 import time
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cloud import ROOT, CloudError, LocalCloud, clean_environment
+from cloud import ROOT, CloudError, LocalCloud
 from deploy import deploy, local_variables, outputs, write_env
+from invoke import invoke
 
 FOLDER = ROOT / ".local"
 
@@ -45,22 +42,6 @@ def forget(cloud: LocalCloud) -> None:
     cloud.stop()
     shutil.rmtree(FOLDER, ignore_errors=True)
     print("local AWS stopped, its state deleted")
-
-
-def invoke(cloud: LocalCloud, event: str) -> int:
-    """`sam local invoke` of what `make up` built, with the names of what it deployed."""
-    variables = local_variables(cloud)
-    names = FOLDER / "sam-env.json"
-    variables["CONTENT_BUCKETS"] = variables["ARTIFACTS_BUCKET"]
-    names.write_text(json.dumps({"ScoreFunction": variables}))
-    command = [pathlib.Path(sys.executable).parent / "sam", "local", "invoke", "ScoreFunction", "--event", event]
-    command += ["--template-file", cloud.folder / "build" / "template.yaml", "--env-vars", names]
-    # The container shares the machine's network: the local AWS listens on 127.0.0.1 only.
-    command += ["--docker-network", "host", "--skip-pull-image"]
-    environment = clean_environment(cloud.endpoint) | {"SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(cloud.folder / "sam")}
-    if "DOCKER_HOST" in os.environ:
-        environment["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def cloud_outputs(stage: str) -> None:

@@ -6,10 +6,9 @@ import json
 import pathlib
 
 from cloud import ROOT
+from invoke import SAMPLE_BUCKET as BUCKET
 
 FOLDER = ROOT / "events"
-# Stands for the stack's bucket in the samples.
-BUCKET = "moderato-dev-artifactsbucket-example"
 # SQS refuses a message of more bytes.
 MOST_BYTES = 1024 * 1024
 
