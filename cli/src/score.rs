@@ -3,10 +3,10 @@
 use crate::lines::{Line, Lines};
 use crate::{Failure, local};
 use clap::Args;
-use domain::{MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp, VerdictBefore};
+use domain::{DecisionRecord, MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp, VerdictBefore};
 use features::views::Lookup;
 use scoring::{Explain, Judge, Subject, Text};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{self, BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -72,12 +72,12 @@ fn decide(judge: &Judge, line: &Line, explain: Explain) -> Result<String, (&'sta
     };
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let post = Post::parse(bytes).map_err(refused)?;
-        Ok(record(judge, post, explain).to_string())
+        serde_json::to_string(&record(judge, post, explain)).map_err(|_| ("panic", "the record is not JSON".to_owned()))
     }));
     judged.unwrap_or_else(|_| Err(("panic", "deciding the post panicked; please report the place".to_owned())))
 }
 
-fn record(judge: &Judge, mut post: Post, explain: Explain) -> Value {
+fn record(judge: &Judge, mut post: Post, explain: Explain) -> DecisionRecord {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     // There is no store here: what is kept elsewhere is unavailable, and the author is unknown.
@@ -94,5 +94,5 @@ fn record(judge: &Judge, mut post: Post, explain: Explain) -> Value {
         decided_at: now,
         explain,
     };
-    json!(judge.judge(&subject, |_| &Lookup::Missing))
+    judge.judge(&subject, |_| &Lookup::Missing)
 }

@@ -77,7 +77,8 @@ impl Judge {
 
         let mut judgement = decide(&self.policy, &evidence);
         judgement.degraded.extend(self.degraded.iter().cloned());
-        let explained = explain == Explain::Always || judgement.decision > Decision::Approve;
+        let explained = judgement.score.is_some()
+            && (explain == Explain::Always || judgement.decision > Decision::Approve);
         let setting = Setting {
             model: self.model.identity().clone(),
             feature_set: self.definitions.set.clone(),
