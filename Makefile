@@ -74,8 +74,9 @@ outputs: tools ## outputs of a deployed stage into .local/STAGE.env
 tools: ## everything pinned into .tools/
 	@infra/tools.sh
 
+# With all targets, since the features of what tests need would otherwise compile the AWS SDKs a second time.
 build: tools ## the whole workspace, once, as up and test use it
-	@$(STEP) 'cargo build --release' cargo build --locked --release --workspace
+	@$(STEP) 'cargo build --release' cargo build --locked --release --workspace --all-targets
 
 lock: tools ## infra/requirements.in to infra/requirements.txt with hashes
 	@infra/lock.sh
