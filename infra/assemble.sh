@@ -33,9 +33,9 @@ else
   build=(cargo build)
 fi
 if [ "$profile" = release ]; then
-  # The whole workspace, as `make up` and `make test` compile it: naming one package would turn on other features of
+  # Exactly what `make build` says: one package, or no tests, would turn on other features of
   # shared dependencies and compile them again.
-  "${build[@]}" --locked --release
+  "${build[@]}" --locked --release --workspace --all-targets
 else
   "${build[@]}" --locked --profile "$profile" --package "$function"
 fi
