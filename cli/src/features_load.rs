@@ -1,8 +1,8 @@
 //! `moderato features`: the feature store.
 
+use crate::Failure;
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
-use crate::Failure;
 use clap::Subcommand;
 use features::views::{Definitions, FeatureRow};
 use std::collections::BTreeMap;

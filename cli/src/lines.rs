@@ -80,13 +80,10 @@ mod tests {
     fn every_line_comes_once_whatever_it_is() {
         let whole = |text: &str| Line::Whole(text.into());
         assert_eq!(lines(b"", 5), []);
-        assert_eq!(lines(b"ab\n\nabcde\nabcdef\r\nx", 5), [
-            whole("ab"),
-            whole(""),
-            whole("abcde"),
-            Line::TooLong(7),
-            whole("x")
-        ]);
+        assert_eq!(
+            lines(b"ab\n\nabcde\nabcdef\r\nx", 5),
+            [whole("ab"), whole(""), whole("abcde"), Line::TooLong(7), whole("x")]
+        );
         assert_eq!(lines(b"\n", 5), [whole("")]);
         assert_eq!(lines(b"ab\r\n\xff", 5), [whole("ab"), Line::Whole(vec![0xff])]);
     }

@@ -104,10 +104,9 @@ fn explain(file: &Path, policy: Option<&Path>) -> Result<ExitCode, Failure> {
             Outcome::Silent => "-",
             Outcome::Ignored => "cannot tell, ignored",
         };
-        let asks = considered.lane.map_or_else(
-            || considered.decision.to_string(),
-            |lane| format!("{} in {lane}", considered.decision),
-        );
+        let asks = considered
+            .lane
+            .map_or_else(|| considered.decision.to_string(), |lane| format!("{} in {lane}", considered.decision));
         println!("{outcome:<21} {:<36} {asks}", considered.id);
     }
     let judged = decide(&policy, &evidence);

@@ -34,8 +34,7 @@ pub async fn run(command: &RegistryCommand, stack: &Stack) -> Result<ExitCode, F
             let (policy, source) = local::policy(policy.as_deref())?;
             let bundle = model.as_deref().map_or_else(|| Ok(local::bundle()), Bundle::read)?;
             let model = TextModel::load(&local::onnx()?, &bundle, None)?;
-            let live =
-                registry::publish((&objects, bucket), (&model, &bundle), (&policy, &source), soon()).await?;
+            let live = registry::publish((&objects, bucket), (&model, &bundle), (&policy, &source), soon()).await?;
             println!("live: model {}@{} ({})", live.model.name, live.model.version, live.model.sha256);
             println!("live: policy {}@{} ({})", live.policy.id, live.policy.version, live.policy.sha256);
         }

@@ -1,9 +1,9 @@
 //! `moderato send`: posts through the stack's queue, and what became of each.
 
+use crate::Failure;
 use crate::lines::{Line, Lines};
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
-use crate::Failure;
 use clap::Args;
 use domain::policy::Decision;
 use domain::{DecisionRecord, MAX_POST_BYTES, Post, PostId, Revision, sha256_hex};

@@ -30,7 +30,9 @@ impl Stack {
         let aws = store::connect(Connection {
             endpoint_url: get("AWS_ENDPOINT_URL"),
             region: get("AWS_REGION"),
-            credentials: get("AWS_ACCESS_KEY_ID").zip(get("AWS_SECRET_ACCESS_KEY")).filter(|_| get("AWS_SESSION_TOKEN").is_none()),
+            credentials: get("AWS_ACCESS_KEY_ID")
+                .zip(get("AWS_SECRET_ACCESS_KEY"))
+                .filter(|_| get("AWS_SESSION_TOKEN").is_none()),
         })
         .await;
         Ok(Self { variables, aws })
@@ -39,7 +41,8 @@ impl Stack {
     /// An output of the stack.
     pub fn output(&self, name: &str) -> Result<&str, Failure> {
         let value = self.variables.get(name).map(String::as_str);
-        Ok(value.ok_or_else(|| format!("the stack's outputs lack `{name}`: run `make up`, or `make outputs STAGE=…`"))?)
+        Ok(value
+            .ok_or_else(|| format!("the stack's outputs lack `{name}`: run `make up`, or `make outputs STAGE=…`"))?)
     }
 
     /// The queue behind an output.
@@ -77,6 +80,7 @@ fn read(file: &Path) -> Result<HashMap<String, String>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         format!("reading the stack's outputs `{}`: {error}; run `make up`, or `make outputs STAGE=…`", file.display())
     })?;
-    let pairs = text.lines().filter_map(|line| line.trim().strip_prefix("export ").unwrap_or(line.trim()).split_once('='));
+    let pairs =
+        text.lines().filter_map(|line| line.trim().strip_prefix("export ").unwrap_or(line.trim()).split_once('='));
     Ok(pairs.map(|(name, value)| (name.to_owned(), value.trim_matches(['"', '\'']).to_owned())).collect())
 }

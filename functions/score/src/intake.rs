@@ -127,10 +127,7 @@ fn event_bridge(mut fields: Map<String, Value>) -> Result<Vec<Intake>, Reject> {
 fn notified_object(record: &Value) -> Result<Intake, Reject> {
     let name = |path: &str| record.pointer(path).and_then(Value::as_str);
     let (Some(bucket), Some(key)) = (name("/s3/bucket/name"), name("/s3/object/key")) else {
-        return Err(Reject {
-            kind: "unknown_shape",
-            detail: "`Records` is not a list of S3 notifications".to_owned(),
-        });
+        return Err(Reject { kind: "unknown_shape", detail: "`Records` is not a list of S3 notifications".to_owned() });
     };
     // S3 notifications write keys as in a form: a space is `+`.
     let spaced = key.replace('+', " ");

@@ -26,8 +26,7 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, end: Deadline) -> Work {
     mark_repeats(&mut items);
     let keys: BTreeSet<RowKey> = posts(&items).flat_map(|post| app.judge.definitions.keys(post)).collect();
     let features_by = deadlines.load.min(Deadline::now() + FEATURES_TIMEOUT);
-    let (lookups, ()) =
-        tokio::join!(app.features.fetch(&keys, features_by), verdicts(app, &mut items, deadlines.load));
+    let (lookups, ()) = tokio::join!(app.features.fetch(&keys, features_by), verdicts(app, &mut items, deadlines.load));
     Work { items, lookups, deadlines, tasks_sent: 0, actions_sent: 0 }
 }
 
@@ -48,8 +47,12 @@ struct Unfetched {
 
 fn read(index: usize, message: &SqsMessage) -> Vec<Unfetched> {
     let received_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or_else(telemetry::now_ms));
-    let unfetched =
-        |original: &str, intake| Unfetched { message: index, received_at, original: original.as_bytes().to_vec(), intake };
+    let unfetched = |original: &str, intake| Unfetched {
+        message: index,
+        received_at,
+        original: original.as_bytes().to_vec(),
+        intake,
+    };
     match &message.body {
         Err(error) => {
             let reject = Reject { kind: "invalid_utf8", detail: error.to_string() };
@@ -74,7 +77,9 @@ async fn fetch(app: &App, unfetched: Unfetched, deadline: Deadline) -> Item {
             Ok(bytes) => match isolate(|| Post::parse(&bytes)) {
                 Ok(Ok(post)) => Ok(Ok(Box::new(post))),
                 Ok(Err(error)) => Err((Reject::from(error), Some(bytes))),
-                Err(_) => Err((Reject { kind: "panic", detail: "reading the object panicked".to_owned() }, Some(bytes))),
+                Err(_) => {
+                    Err((Reject { kind: "panic", detail: "reading the object panicked".to_owned() }, Some(bytes)))
+                }
             },
             Err(Trouble::Retry(error)) => Ok(Err(error)),
             Err(Trouble::Reject { kind, detail, .. }) => Err((Reject { kind, detail }, None)),

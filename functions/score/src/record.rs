@@ -34,7 +34,9 @@ pub(crate) async fn record(app: &App, work: &mut Work) {
             Some(Ok(Inserted::Exists)) => existing.push((place, (record.post_id.clone(), record.revision))),
             Some(Err(error)) => item.state = State::Trouble(Trouble::Retry(error.clone())),
             // INVARIANT (law 1): what has no answer is not stored.
-            None => item.state = State::Trouble(Trouble::Retry(StoreError::transient("inserting decisions", "no answer"))),
+            None => {
+                item.state = State::Trouble(Trouble::Retry(StoreError::transient("inserting decisions", "no answer")))
+            }
         }
     }
     take_over(app, work, existing).await;

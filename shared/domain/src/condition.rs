@@ -272,7 +272,9 @@ impl Checker<'_> {
             Expr::Comprehension(_) => {
                 Err(ConditionError::NotTaken("a comprehension (`all`, `exists`, `filter`, `map`)".to_owned()))
             }
-            Expr::Select(_) => Err(ConditionError::NotTaken("`has`: a missing feature reads as its default".to_owned())),
+            Expr::Select(_) => {
+                Err(ConditionError::NotTaken("`has`: a missing feature reads as its default".to_owned()))
+            }
             Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
                 Err(ConditionError::NotTaken("a map or a message".to_owned()))
             }
@@ -331,10 +333,11 @@ impl Checker<'_> {
             ) if is_number(*left) && is_number(*right) => Ok(Type::Bool),
             (operators::IN, [Type::String, Type::Strings]) => Ok(Type::Bool),
             (operators::IN, [left, Type::Numbers]) if is_number(*left) => Ok(Type::Bool),
-            (
-                operators::ADD | operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE,
-                [left, right],
-            ) if left == right && is_number(*left) => Ok(*left),
+            (operators::ADD | operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE, [left, right])
+                if left == right && is_number(*left) =>
+            {
+                Ok(*left)
+            }
             (operators::MODULO, [Type::Int, Type::Int]) => Ok(Type::Int),
             (operators::NEGATE, [kind]) if is_number(*kind) => Ok(*kind),
             (operators::CONDITIONAL, [Type::Bool, left, right]) if left == right => Ok(*left),

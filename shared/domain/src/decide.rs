@@ -197,12 +197,7 @@ fn rules<'a>(policy: &'a Policy, evidence: &'a Evidence) -> impl Iterator<Item =
             }
             (Held::Unavailable(_), IfUnavailable::Review) => Considered {
                 lane: Some(policy.review_lane.clone()),
-                ..considered(
-                    format!("unavailable:{}", rule.id),
-                    Outcome::Fires,
-                    Decision::Review,
-                    DecidedBy::Fallback,
-                )
+                ..considered(format!("unavailable:{}", rule.id), Outcome::Fires, Decision::Review, DecidedBy::Fallback)
             },
         }
     })
@@ -221,10 +216,9 @@ fn asked_for_by_absence(policy: &Policy, id: String, harm: &str, absent: bool) -
 
 fn is_available(policy: &Policy, evidence: &Evidence, required: &Required) -> bool {
     match required {
-        Required::Score(harm) => evidence
-            .scores
-            .get(harm)
-            .is_some_and(|score| score.state == ScoreState::Skipped || score.value().is_some()),
+        Required::Score(harm) => {
+            evidence.scores.get(harm).is_some_and(|score| score.state == ScoreState::Skipped || score.value().is_some())
+        }
         Required::Media => evidence.media != Availability::Unavailable,
         Required::History => evidence.verdict_before != VerdictBefore::Unavailable,
         Required::Features(view) => policy

@@ -2,8 +2,8 @@
 
 use crate::policy::{Decision, Policy};
 use crate::{
-    AuthorId, Availability, DecidedBy, Evidence, FeatureState, FeatureValues, Harm, Judgement, PostFacts, PostId, Reason,
-    Revision, Score, ScoreState, Timestamp, VerdictBefore, decision_id,
+    AuthorId, Availability, DecidedBy, Evidence, FeatureState, FeatureValues, Harm, Judgement, PostFacts, PostId,
+    Reason, Revision, Score, ScoreState, Timestamp, VerdictBefore, decision_id,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -268,11 +268,7 @@ impl DecisionRecord {
                 due_at: setting.decided_at.plus_minutes(lane.due_minutes),
             }),
             scores: evidence.scores.iter().map(|(harm, score)| (harm.clone(), score.into())).collect(),
-            policy: PolicyRef {
-                id: policy.id.clone(),
-                version: policy.version.clone(),
-                sha256: policy.sha256.clone(),
-            },
+            policy: PolicyRef { id: policy.id.clone(), version: policy.version.clone(), sha256: policy.sha256.clone() },
             model: setting.model,
             features: features(evidence, setting.feature_set, setting.feature_sha256),
             post: evidence.post.clone(),

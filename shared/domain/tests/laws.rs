@@ -39,12 +39,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     )
         .prop_map(|(scores, features, media, verdict_before, (media_count, is_reply, revision))| Evidence {
             revision: Revision::try_from(revision).unwrap(),
-            post: PostFacts {
-                lang: "en".to_owned(),
-                surface: "post".to_owned(),
-                media_count,
-                is_reply,
-            },
+            post: PostFacts { lang: "en".to_owned(), surface: "post".to_owned(), media_count, is_reply },
             scores,
             features,
             media,

@@ -3,10 +3,10 @@
 
 mod common;
 
+use common::schema;
 use domain::Policy;
 use domain::condition::{Condition, Held};
 use domain::policy::{FALLBACK, uncovered};
-use common::schema;
 
 #[test]
 fn the_default_policy_loads_and_every_band_and_rule_decides_a_case() {
@@ -32,7 +32,11 @@ fn planted_faults_are_refused() {
     refused("from: 0.0", "from: 0.1", "must begin at 0");
     refused("decision: hide, lane: urgent }", "decision: hide }", "need a `lane`");
     refused("decision: hide, lane: urgent }", "decision: hide, lane: nowhere }", "not under `lanes`");
-    refused("decision: review, lane: standard }", "decision: review, lane: urgent }\n      - { id: x, from: 0.5, decision: review, lane: standard }", "less urgent");
+    refused(
+        "decision: review, lane: standard }",
+        "decision: review, lane: urgent }\n      - { id: x, from: 0.5, decision: review, lane: standard }",
+        "less urgent",
+    );
     refused("id: many-reports", "id: hate-high", "id of two");
     refused("priority: 2", "priority: 1", "`priority` of its own");
     refused("[score.hate, media, history]", "[score.spam]", "is not evidence");
@@ -42,7 +46,11 @@ fn planted_faults_are_refused() {
     refused("post.reports >= 5", "scores.hate > 0.5", "`at_least`");
     refused("post.reports >= 5", "post.reports", "int where bool");
     refused("description: >", "descriptoin: >", "cannot be read");
-    refused("expect: { decision: approve, reasons: [hate-low], decided_by: model }", "expect: { decision: hide }", "own tests failed");
+    refused(
+        "expect: { decision: approve, reasons: [hate-low], decided_by: model }",
+        "expect: { decision: hide }",
+        "own tests failed",
+    );
     refused("features: { reports: 5 }", "features: { repots: 5 }", "`repots` does not");
     let huge = format!("{FALLBACK}\n# {}", "x".repeat(300_000));
     assert!(Policy::load(&huge, &schema()).unwrap_err().to_string().contains("larger"));

@@ -235,7 +235,9 @@ impl Definitions {
                 _ => false,
             };
             if !default_fits || (feature.stored_only && feature.default.is_some()) {
-                return Err(wrong(format!("`{name}` needs a `default` of its type, or `stored_only: true` without one")));
+                return Err(wrong(format!(
+                    "`{name}` needs a `default` of its type, or `stored_only: true` without one"
+                )));
             }
             features.push(Feature {
                 name: feature.name,
@@ -303,7 +305,9 @@ impl Definitions {
         self.features
             .iter()
             .filter(|feature| feature.default.is_some())
-            .map(|feature| (feature.name.clone(), self.state(feature, post, received_at, rows.get(&*feature.view).copied())))
+            .map(|feature| {
+                (feature.name.clone(), self.state(feature, post, received_at, rows.get(&*feature.view).copied()))
+            })
             .collect()
     }
 
@@ -363,8 +367,11 @@ impl Definitions {
         }
         for (name, value) in &row.values {
             let Some(feature) = self.stored().find(|feature| feature.name == *name && feature.view == row.view) else {
-                let known: Vec<_> =
-                    self.stored().filter(|feature| feature.view == row.view).map(|feature| feature.name.clone()).collect();
+                let known: Vec<_> = self
+                    .stored()
+                    .filter(|feature| feature.view == row.view)
+                    .map(|feature| feature.name.clone())
+                    .collect();
                 return Err(ViewError::UnknownValue {
                     name: name.clone(),
                     view: row.view.clone(),
@@ -406,9 +413,9 @@ mod tests {
 
     fn compute(row: &Lookup, event: &str) -> BTreeMap<String, FeatureState> {
         let post = Post::parse(event.as_bytes()).unwrap();
-        Definitions::bundled().unwrap().compute(&post, at("2026-11-23T12:00:00Z"), |key| {
-            if key.view == "user" { row } else { &Lookup::Missing }
-        })
+        Definitions::bundled()
+            .unwrap()
+            .compute(&post, at("2026-11-23T12:00:00Z"), |key| if key.view == "user" { row } else { &Lookup::Missing })
     }
 
     const EVENT: &str = r#"{"post_id":"p","author_id":"u","text":"","created_at":"2026-11-23T09:59:00Z"}"#;

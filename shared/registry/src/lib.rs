@@ -252,11 +252,7 @@ pub async fn publish(
     let pointer = Pointer {
         schema: "live/1".to_owned(),
         model: model.identity().clone(),
-        policy: PolicyRef {
-            id: policy.id.clone(),
-            version: policy.version.clone(),
-            sha256: policy.sha256.clone(),
-        },
+        policy: PolicyRef { id: policy.id.clone(), version: policy.version.clone(), sha256: policy.sha256.clone() },
     };
     let digest = &pointer.model.sha256;
     let writes = [

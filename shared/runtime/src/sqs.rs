@@ -99,7 +99,8 @@ struct BatchItemFailure {
 impl BatchResponse {
     /// Asks for these messages again. Ids are those of the batch: an empty or unknown one would fail it whole.
     pub fn deliver_again<'a>(messages: impl IntoIterator<Item = &'a SqsMessage>) -> Self {
-        let failures = messages.into_iter().map(|message| BatchItemFailure { item_identifier: message.message_id.clone() });
+        let failures =
+            messages.into_iter().map(|message| BatchItemFailure { item_identifier: message.message_id.clone() });
         Self { batch_item_failures: failures.collect() }
     }
 

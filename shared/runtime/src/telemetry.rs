@@ -76,11 +76,8 @@ impl Metrics {
     /// The line.
     #[must_use]
     pub fn line(&self) -> Value {
-        let definitions: Vec<_> = self
-            .values
-            .iter()
-            .map(|(name, unit, _)| json!({ "Name": name, "Unit": format!("{unit:?}") }))
-            .collect();
+        let definitions: Vec<_> =
+            self.values.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": format!("{unit:?}") })).collect();
         let mut line = json!({
             "_aws": { "Timestamp": now_ms(), "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE, "Dimensions": [["service", "stage"]], "Metrics": definitions,

@@ -3,8 +3,8 @@
 use crate::TextModel;
 use domain::policy::Decision;
 use domain::{
-    Availability, DecisionRecord, Evidence, Explanation, Policy, Post, PostFacts, Score, ScoreState, Setting, Timestamp,
-    VerdictBefore, decide,
+    Availability, DecisionRecord, Evidence, Explanation, Policy, Post, PostFacts, Score, ScoreState, Setting,
+    Timestamp, VerdictBefore, decide,
 };
 use features::views::{Definitions, Lookup, RowKey};
 
@@ -77,8 +77,8 @@ impl Judge {
 
         let mut judgement = decide(&self.policy, &evidence);
         judgement.degraded.extend(self.degraded.iter().cloned());
-        let explained = judgement.score.is_some()
-            && (explain == Explain::Always || judgement.decision > Decision::Approve);
+        let explained =
+            judgement.score.is_some() && (explain == Explain::Always || judgement.decision > Decision::Approve);
         let setting = Setting {
             model: self.model.identity().clone(),
             feature_set: self.definitions.set.clone(),

@@ -312,9 +312,8 @@ impl DecisionStore for MemoryDecisions {
     }
 
     async fn verdict_before(&self, post: &PostId, revision: Revision, _: Deadline) -> Result<bool, StoreError> {
-        Ok(self
-            .lock()
-            .range((post.clone(), Revision::FIRST)..(post.clone(), revision))
-            .any(|(_, record)| record.decided_by == DecidedBy::Human || record.verdict_before == domain::VerdictBefore::Yes))
+        Ok(self.lock().range((post.clone(), Revision::FIRST)..(post.clone(), revision)).any(|(_, record)| {
+            record.decided_by == DecidedBy::Human || record.verdict_before == domain::VerdictBefore::Yes
+        }))
     }
 }

@@ -107,9 +107,7 @@ impl DynamoFeatures {
             values.insert(name.clone(), serde_dynamo::from_attribute_value(value.clone()).ok()?);
         }
         let updated_at = item.get("updated_at")?.as_s().ok()?.parse().ok()?;
-        self.definitions
-            .check_row(FeatureRow { view: key.view.clone(), id: key.id.clone(), updated_at, values })
-            .ok()
+        self.definitions.check_row(FeatureRow { view: key.view.clone(), id: key.id.clone(), updated_at, values }).ok()
     }
 }
 

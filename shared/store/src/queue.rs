@@ -119,7 +119,9 @@ impl SqsQueue {
             .send();
         let answer = aws::call("receiving messages", deadline, request).await?;
         let received = answer.messages.unwrap_or_default().into_iter();
-        Ok(received.filter_map(|message| Some(Received { body: message.body?, receipt: message.receipt_handle? })).collect())
+        Ok(received
+            .filter_map(|message| Some(Received { body: message.body?, receipt: message.receipt_handle? }))
+            .collect())
     }
 
     /// Deletes a received message.

@@ -71,11 +71,7 @@ fn invalid(place: &str, problem: impl Into<String>) -> PolicyError {
 fn plain(place: &str, id: &str) -> Result<(), PolicyError> {
     let fine = (1..=48).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if fine {
-        Ok(())
-    } else {
-        Err(invalid(place, format!("`{id}` must be 1 to 48 letters, digits, `-`, `_` or `.`")))
-    }
+    if fine { Ok(()) } else { Err(invalid(place, format!("`{id}` must be 1 to 48 letters, digits, `-`, `_` or `.`"))) }
 }
 
 impl Document {
@@ -203,7 +199,10 @@ fn check_bands(
                 return Err(invalid(&id, "bands must stand by rising `from`, up to 1"));
             }
             Some(before) if decision < before.decision => {
-                return Err(invalid(&id, format!("is softer than `{}` below it; a higher score never softens", before.id)));
+                return Err(invalid(
+                    &id,
+                    format!("is softer than `{}` below it; a higher score never softens", before.id),
+                ));
             }
             _ => {}
         }

@@ -2,8 +2,8 @@
 
 use super::{Decision, Policy};
 use crate::{
-    Availability, DecidedBy, Evidence, FeatureState, FeatureValue, Harm, Outcome, PostFacts, Revision, Score, ScoreState,
-    VerdictBefore, consider, decide,
+    Availability, DecidedBy, Evidence, FeatureState, FeatureValue, Harm, Outcome, PostFacts, Revision, Score,
+    ScoreState, VerdictBefore, consider, decide,
 };
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -17,4 +17,3 @@ pub fn schema() -> Schema {
         ]),
     }
 }
-
