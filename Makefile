@@ -62,11 +62,12 @@ lint: tools ## format, clippy, template checks, licences
 lint-tools: ## compile cargo-deny into .tools/ for make lint
 	cargo install --locked --version $(DENY_VERSION) --root .tools/cargo cargo-deny
 
-deploy: tools ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITECTURE=arm64] [ZIG=1] [PARAMETERS='Name=value …']
+deploy: build ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITECTURE=arm64] [ZIG=1] [PARAMETERS='Name=value …']
 	@parameters=$$($(PYTHON_TOOLS)/python infra/parameters.py $(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)) && \
 	  $(STEP) 'sam build (profile ship)' env PROFILE=ship ARCHITECTURE=$(ARCHITECTURE) $(PYTHON_TOOLS)/sam build --config-env $(STAGE) && \
 	  $(STEP) 'sam deploy of moderato-$(STAGE)' $(PYTHON_TOOLS)/sam deploy --config-env $(STAGE) --parameter-overrides "$$parameters"
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)
+	@$(STEP) 'registry, if nothing is live' $(MODERATO) --stack-env .local/$(STAGE).env registry publish --unless-live
 
 outputs: tools ## outputs of a deployed stage into .local/STAGE.env
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)

@@ -133,7 +133,7 @@ fn announce(live: &registry::Live) {
     let problems: Vec<_> = live.problems.iter().map(|problem| format!("{}: {}", problem.part, problem.why)).collect();
     let model = live.model.identity();
     telemetry::log(
-        if problems.is_empty() { "INFO" } else { "ERROR" },
+        if problems.is_empty() { "INFO" } else { "WARN" },
         "ready to decide",
         &serde_json::json!({
             "model.name": model.name, "model.version": model.version, "model.sha256": model.sha256,

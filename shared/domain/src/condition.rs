@@ -7,10 +7,14 @@
 
 use crate::{Evidence, FeatureState, FeatureValue};
 use cel::{
-    Context, Program, Value,
+    Context, Env, Program, Value,
     common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators},
 };
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
+
+/// CEL's standard functions; building them costs more than evaluating a condition, so once.
+static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// The longest condition taken, in bytes. With [`MAX_DEPTH`] it bounds what parsing and evaluating can cost.
 pub const MAX_CONDITION_BYTES: usize = 2_000;
@@ -204,7 +208,7 @@ impl Condition {
         if !unavailable.is_empty() {
             return Held::Unavailable(unavailable);
         }
-        let mut context = Context::default();
+        let mut context = Context::with_env(Arc::clone(&STANDARD));
         for (view, values) in views {
             context.add_variable_from_value(view, values);
         }
