@@ -33,6 +33,8 @@ pub struct Config {
     pub artifacts_bucket: String,
     /// Buckets that content may be read from.
     pub content_buckets: Vec<String>,
+    /// How long decisions are kept, in days.
+    pub decision_days: u32,
     /// What the function is billed for, in MB.
     pub memory_mb: u32,
     /// Whether the test hook for panics is on.
@@ -43,7 +45,7 @@ pub struct Config {
 
 /// The deployment does not say something.
 #[derive(Debug, thiserror::Error)]
-#[error("environment variable `{0}` is not set; the template sets it, so deploy with template.yaml")]
+#[error("environment variable `{0}` is not set, or no number where it has to be; deploy with template.yaml")]
 pub struct ConfigError(&'static str);
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn from_env() -> Result<Self, ConfigError> {
         let required = |name| std::env::var(name).map_err(|_| ConfigError(name));
+        let number = |name| required(name)?.parse().map_err(|_| ConfigError(name));
         let here = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_path_buf));
         Ok(Self {
             stage: required("STAGE")?,
@@ -67,7 +70,8 @@ impl Config {
                 .map(|bucket| bucket.trim().to_owned())
                 .filter(|bucket| !bucket.is_empty())
                 .collect(),
-            memory_mb: required("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?.parse().unwrap_or(0),
+            decision_days: number("DECISION_DAYS")?,
+            memory_mb: number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?,
             test_panic: std::env::var("MODERATO_TEST_PANIC").is_ok_and(|value| value == "1"),
             root: std::env::var("LAMBDA_TASK_ROOT").ok().map(PathBuf::from).or(here).unwrap_or_default(),
         })
@@ -118,7 +122,7 @@ impl App {
         let known = Arc::new(definitions.clone());
         Ok(Self {
             judge: Judge { model: live.model, policy: live.policy, definitions, degraded },
-            decisions: Arc::new(DynamoDecisions::new(&aws, &config.decisions_table)),
+            decisions: Arc::new(DynamoDecisions::new(&aws, &config.decisions_table).kept_days(config.decision_days)),
             features: Arc::new(DynamoFeatures::new(&aws, &config.features_table, known)),
             objects,
             tasks: Arc::new(SqsQueue::new(&aws, &config.tasks_queue_url)),

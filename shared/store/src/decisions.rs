@@ -47,13 +47,20 @@ pub(crate) const KEYS_A_CALL: usize = 100;
 pub struct DynamoDecisions {
     client: aws_sdk_dynamodb::Client,
     table: String,
+    kept_days: Option<u32>,
 }
 
 impl DynamoDecisions {
     /// The decisions in `table`.
     #[must_use]
     pub fn new(aws: &Aws, table: impl Into<String>) -> Self {
-        Self { client: aws.dynamodb.clone(), table: table.into() }
+        Self { client: aws.dynamodb.clone(), table: table.into(), kept_days: None }
+    }
+
+    /// Lets what is inserted expire this many days after it was decided, by the table's time to live.
+    #[must_use]
+    pub fn kept_days(self, days: u32) -> Self {
+        Self { kept_days: Some(days), ..self }
     }
 
     async fn insert_chunk(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
@@ -114,8 +121,12 @@ impl DynamoDecisions {
     }
 
     fn statement(&self, record: &DecisionRecord) -> Result<BatchStatementRequest, StoreError> {
+        let mut item = item::to_item(record)?;
+        if let Some(days) = self.kept_days {
+            item.insert(item::EXPIRES_AT.to_owned(), item::expires_at(record.decided_at, days));
+        }
         let (names, values): (Vec<_>, Vec<_>) =
-            item::to_item(record)?.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
+            item.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
         let fields: Vec<_> = names.iter().map(|name| format!("'{name}': ?")).collect();
         BatchStatementRequest::builder()
             .statement(format!("INSERT INTO \"{}\" VALUE {{{}}}", self.table, fields.join(", ")))

@@ -1,7 +1,8 @@
 //! The feature table: one item an entity and view, `user#u-1` or `post#p-1`.
 
 use crate::decisions::{KEYS_A_CALL, unprocessed};
-use crate::{Aws, Backoff, Deadline, StoreError, aws, item::Item};
+use crate::item::{self, Item};
+use crate::{Aws, Backoff, Deadline, StoreError, aws};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
 use features::views::{Definitions, FeatureRow, Lookup, RowKey};
@@ -21,6 +22,8 @@ pub trait FeatureStore: Send + Sync {
     async fn put(&self, rows: &[FeatureRow], deadline: Deadline) -> Result<(), StoreError>;
 }
 
+/// A row that nobody updated for this long goes: of an author so long absent nothing is known.
+const KEPT_DAYS: u32 = 400;
 /// Items that one `BatchWriteItem` takes.
 const ITEMS_A_CALL: usize = 25;
 
@@ -117,6 +120,7 @@ fn to_item(row: &FeatureRow) -> Result<Item, StoreError> {
     let key = RowKey { view: row.view.clone(), id: row.id.clone() };
     item.insert("entity".to_owned(), AttributeValue::S(key.to_string()));
     item.insert("updated_at".to_owned(), AttributeValue::S(row.updated_at.to_string()));
+    item.insert(item::EXPIRES_AT.to_owned(), item::expires_at(row.updated_at, KEPT_DAYS));
     Ok(item)
 }
 

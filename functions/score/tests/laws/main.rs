@@ -1,0 +1,22 @@
+//! The whole function over stores in memory, law by law. Every test fails when its law is broken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may fail by panicking"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod acknowledged;
+mod deadlines;
+mod evidence;
+mod once;
+mod poison;
+mod quiet;
+mod revisions;
+mod same;
+mod shapes;
+mod sizes;

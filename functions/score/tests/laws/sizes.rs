@@ -1,0 +1,112 @@
+//! What a decision costs: bytes of the stored item, and calls to AWS for a batch of ten.
+
+use crate::common::*;
+use domain::DecisionRecord;
+use domain::policy::Decision;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::{Deadline, FeatureStore, item_size, write_units};
+
+const POST_ID: &str = "6f9619ff-8b86-d011-b42d-00cf4fc96401";
+const AUTHOR_ID: &str = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
+const HATEFUL_REVISION: u64 = 12;
+
+/// A post as a platform sends it: UUIDs for ids, all features of its author known, all facts given.
+async fn stored(text: &str, revision: u64, post: &str) -> DecisionRecord {
+    let world = Arc::new(World::default());
+    world.features.put(&[author(AUTHOR_ID, 2)], Deadline::now()).await.unwrap();
+    let body = post_with(
+        post,
+        json!({
+            "text": text, "author_id": AUTHOR_ID, "revision": revision, "lang": "en", "surface": "comment",
+            "created_at": "2026-11-23T09:59:58Z", "context": { "reply_to": "6f9619ff-8b86-d011-b42d-00cf4fc96400" },
+        }),
+    );
+    assert_eq!(deliver(&app(&world), &[body]).await, Vec::<usize>::new());
+    let record = world.record(post, revision).unwrap();
+    assert_eq!(record.features.values.len(), 7);
+    record
+}
+
+fn spans(record: &DecisionRecord) -> usize {
+    record.explanation.as_ref().map_or(0, |explanation| explanation.spans.len())
+}
+
+#[tokio::test]
+async fn a_typical_record_is_one_write_unit() {
+    let model = judge(None).model;
+    for (text, revision, decision) in [
+        (HARMLESS, 1, Decision::Approve),
+        (HARMLESS, HATEFUL_REVISION, Decision::Approve),
+        (UNCERTAIN, 1, Decision::Review),
+        (HATEFUL, 1, Decision::Hide),
+        (HATEFUL, HATEFUL_REVISION, Decision::Hide),
+    ] {
+        let record = stored(text, revision, POST_ID).await;
+        assert_eq!(record.decision, decision);
+        let explained = if decision == Decision::Approve { 0 } else { model.explain(text).unwrap().len() };
+        let size = item_size(&record);
+        println!("item.bytes={size} decision={} spans={}/{explained}", decision.as_str(), spans(&record));
+        assert!(size <= 1024, "{size} bytes");
+        assert_eq!(write_units(size), 1);
+        assert_eq!(spans(&record), explained, "no span of a typical record is left out");
+        assert!(record.cost_usd_micro > 0.0);
+    }
+}
+
+/// Long ids leave less room for the explanation: the lightest spans go, the heaviest stays.
+#[tokio::test]
+async fn spans_are_left_out_rather_than_paying_for_a_second_unit() {
+    let full = judge(None).model.explain(HATEFUL).unwrap();
+    assert_eq!(full.len(), 5);
+    let mut seen = std::collections::BTreeSet::new();
+    for bytes in (36..=256).step_by(5) {
+        let record = stored(HATEFUL, 1, &"p".repeat(bytes)).await;
+        let kept = record.explanation.clone().unwrap().spans;
+        assert_eq!(kept, full[..kept.len()], "the heaviest first");
+        assert!(item_size(&record) <= 1024 || kept.len() == 1, "{bytes}: {} bytes", item_size(&record));
+        // One more span would not have fitted.
+        if kept.len() < full.len() {
+            let mut more = record.clone();
+            more.explanation.as_mut().unwrap().spans = full[..=kept.len()].to_vec();
+            more.cost_usd_micro = 99.999;
+            assert!(item_size(&more) > 1024, "{bytes}");
+        }
+        seen.insert(kept.len());
+    }
+    assert!(seen.contains(&1) && seen.contains(&5) && seen.len() == 5, "{seen:?}");
+}
+
+#[test]
+fn a_write_unit_is_a_begun_kilobyte() {
+    for (bytes, units) in [(0, 1), (1, 1), (1023, 1), (1024, 1), (1025, 2), (2048, 2), (2049, 3), (400 * 1024, 400)] {
+        assert_eq!(write_units(bytes), units, "{bytes}");
+    }
+}
+
+fn counted(world: &World) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for (what, _) in world.calls() {
+        *counts.entry(what).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn a_batch_of_ten_makes_one_call_to_each_store() {
+    let world = Arc::new(World::default());
+    let app = app(&world);
+    let of = |text: &'static str| -> Vec<String> {
+        (0..10)
+            .map(|n| post_with(&format!("{}-{n}", text.len()), json!({ "text": text, "author_id": format!("u-{n}") })))
+            .collect()
+    };
+    assert_eq!(deliver(&app, &of(HARMLESS)).await, Vec::<usize>::new());
+    assert_eq!(counted(&world), [("features", 1), ("insert", 1)].into());
+    assert_eq!(deliver(&app, &of(HATEFUL)).await, Vec::<usize>::new());
+    assert_eq!(counted(&world), [("features", 1), ("insert", 1), ("tasks", 1), ("actions", 1)].into());
+    // Delivered again: one read of what stands there more.
+    assert_eq!(deliver(&app, &of(HATEFUL)).await, Vec::<usize>::new());
+    assert_eq!(counted(&world), [("features", 1), ("insert", 1), ("get", 1), ("tasks", 1), ("actions", 1)].into());
+}
