@@ -1,0 +1,111 @@
+"""The `moderato` command against the deployed stack, as an operator uses it."""
+
+import json
+import pathlib
+import subprocess
+import uuid
+
+import pytest
+
+from cloud import ROOT
+from deploy import release_binary
+
+MODERATO = release_binary().parent / "moderato"
+
+
+def moderato(stack, *arguments: str, expect: int = 0) -> str:
+    """Runs the command and gives what it printed."""
+    command = [str(MODERATO), *arguments]
+    done = subprocess.run(command, env=stack.environment(), cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == expect, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def published(stack):
+    """The stack with its registry filled."""
+    moderato(stack, "registry", "publish")
+    return stack
+
+
+def posts(folder: pathlib.Path, texts: list[str]) -> tuple[pathlib.Path, list[str]]:
+    """A file of posts with fresh ids, and the ids."""
+    ids = [f"cli-{uuid.uuid4()}" for _ in texts]
+    lines = [json.dumps({"post_id": id, "author_id": "u-cli", "text": text}) for id, text in zip(ids, texts, strict=True)]
+    path = folder / "posts.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path, ids
+
+
+HATE = "Muslims are filthy vermin and should be exterminated."
+CALM = "Does anybody know a good bakery near the station?"
+
+
+def tasks(stack) -> list[dict]:
+    return [json.loads(line) for line in moderato(stack, "tail", "tasks", "--limit", "100000").splitlines()]
+
+
+def test_a_file_sent_twice_changes_nothing(published, tmp_path):
+    path, ids = posts(tmp_path, [HATE if n % 10 == 0 else CALM for n in range(200)])
+    first = moderato(published, "send", str(path))
+    assert "200 decided now, 0 before, 0 of those changed: 180 approve, 0 review, 20 hide" in first
+    assert "0 posts lost" in first
+    records = {id: published.decision(id) for id in ids}
+    mine = {task["task_id"]: task for task in tasks(published) if task["post_id"] in records}
+    assert len(mine) == 20
+    second = moderato(published, "send", str(path))
+    assert "0 decided now, 200 before, 0 of those changed" in second
+    assert {id: published.decision(id) for id in ids} == records
+    assert {task["task_id"]: task for task in tasks(published) if task["post_id"] in records} == mine
+    assert published.waiting("POSTS_DLQ_URL") == 0
+
+
+def test_a_line_that_is_no_post_ends_in_quarantine(published, tmp_path):
+    path, _ = posts(tmp_path, [CALM])
+    body = f"no post {uuid.uuid4()}"
+    path.write_text(path.read_text() + body + "\n")
+    assert "0 posts lost, 0 of 1 lines that are no posts not in quarantine" in moderato(published, "send", str(path))
+    kept = [json.loads(line) for line in moderato(published, "tail", "quarantine", "--limit", "10000").splitlines()]
+    (mine,) = [item for item in kept if item["bytes"] == len(body) and body in moderato(published, "show", item["sha256"])]
+    assert mine["kind"] == "invalid_json"
+
+
+def test_show_prints_a_record_that_replays(published, tmp_path):
+    path, (id,) = posts(tmp_path, [HATE])
+    moderato(published, "send", str(path))
+    record = json.loads(moderato(published, "show", id))
+    assert (record["decision"], record["decided_by"], record["attempt"], record["degraded"]) == ("hide", "model", 1, [])
+    assert record["explanation"]["spans"] and record["cost_usd_micro"] > 0
+    assert HATE not in json.dumps(record)
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    assert "\nhide by model because of hate-high" in moderato(published, "policy", "explain", str(tmp_path / "record.json"))
+    alone = subprocess.run([MODERATO, "score"], input=path.read_text(), capture_output=True, text=True, check=True, cwd=ROOT)
+    assert json.loads(alone.stdout)["score"] == record["score"]  # law 7: the Lambda and the command, to the last bit
+    moderato(published, "show", "nobody-knows-this", expect=1)
+
+
+def test_redrive_is_dry_first_and_then_decides(published, tmp_path):
+    path, (id,) = posts(tmp_path, [CALM])
+    published.client("sqs").send_message(QueueUrl=published.variables["POSTS_DLQ_URL"], MessageBody=path.read_text())
+    assert "1 messages lie in the dead-letter queue; nothing was moved" in moderato(published, "redrive")
+    assert published.waiting("POSTS_DLQ_URL") == 1
+    assert "1 messages moved back, 0 could not" in moderato(published, "redrive", "--run")
+    published.wait_until(lambda: published.decision(id) is not None)
+    assert published.waiting("POSTS_DLQ_URL") == 0
+
+
+def test_features_reach_the_decision(published, tmp_path):
+    author = f"u-{uuid.uuid4()}"
+    rows = tmp_path / "features.jsonl"
+    row = {"view": "user", "id": author, "updated_at": "2020-01-01T00:00:00Z", "values": {"prior_violations": 4, "verified": False}}
+    rows.write_text(json.dumps(row) + "\n")
+    assert "1 feature rows loaded" in moderato(published, "features", "load", str(rows))
+    path = tmp_path / "posts.jsonl"
+    path.write_text(json.dumps({"post_id": author, "author_id": author, "text": CALM}) + "\n")
+    moderato(published, "send", str(path))
+    features = json.loads(moderato(published, "show", author))["features"]
+    assert features["values"]["prior_violations"] == 4
+    assert set(features["stale"]) == {"prior_violations", "verified"}
+    assert "followers" in features["missing"] and features["unavailable"] == []
+    rows.write_text(json.dumps(row | {"values": {"followers": "many"}}) + "\n")
+    moderato(published, "features", "load", str(rows), expect=1)
