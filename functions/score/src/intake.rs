@@ -75,7 +75,9 @@ fn unwrap(value: Value, envelopes: usize) -> Result<Vec<Intake>, Reject> {
     if fields.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
         return Ok(Vec::new());
     }
-    if let Some(Value::Array(records)) = fields.get("Records") {
+    if let Some(Value::Array(records)) = fields.get("Records")
+        && !records.is_empty()
+    {
         return records.iter().map(notified_object).collect();
     }
     if fields.contains_key("text") || fields.contains_key("text_ref") {

@@ -60,16 +60,21 @@ async fn take_over(app: &App, work: &mut Work, existing: Vec<(usize, (PostId, Re
     }
 }
 
-/// Leaves out the lightest spans of an explanation until the item fits one write unit.
+/// Leaves out the lightest spans of an explanation where the item then fits one write unit.
 fn fit(record: &mut DecisionRecord) {
     // The cost is written later; this is as long as it gets.
     record.cost_usd_micro = 99.999;
+    let complete = record.explanation.clone();
     while item_size(record) > WRITE_UNIT_BYTES {
         match &mut record.explanation {
             Some(explanation) if explanation.spans.len() > 1 => {
                 explanation.spans.pop();
             }
-            _ => return,
+            _ => {
+                // A second unit has to be paid for anyway.
+                record.explanation = complete;
+                return;
+            }
         }
     }
 }

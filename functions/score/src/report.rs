@@ -17,11 +17,14 @@ pub(crate) fn report(app: &App, batch: &SqsBatch, work: &Work, invocation: Invoc
     )
 }
 
-/// Whether nothing is owed any more: stored and sent, or kept in quarantine. A repeat shares the fate of the first.
+/// Whether nothing is owed any more: stored and sent, or kept in quarantine. A repeat shares the fate of the first,
+/// except in quarantine: the first one's bytes are kept there, and the repeat's may be others.
 fn settled(work: &Work, state: &State) -> bool {
     match state {
         State::Done { .. } | State::Quarantined { .. } => true,
-        State::Repeats(first) => work.items.get(*first).is_some_and(|first| settled(work, &first.state)),
+        State::Repeats(first) => {
+            work.items.get(*first).is_some_and(|first| matches!(first.state, State::Done { .. }))
+        }
         State::Loaded { .. } | State::Decided { .. } | State::Trouble(_) => false,
     }
 }

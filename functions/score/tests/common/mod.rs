@@ -290,6 +290,7 @@ pub fn app(world: &Arc<World>) -> App {
 pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
     App {
         config: Config {
+            decision_days: 400,
             stage: "test".to_owned(),
             decisions_table: "decisions".to_owned(),
             features_table: "features".to_owned(),

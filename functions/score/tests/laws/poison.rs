@@ -40,7 +40,7 @@ fn poison() -> Vec<(&'static str, Body, Option<Vec<u8>>)> {
         ("bucket_not_allowed", notification("elsewhere", "a.json").into(), None),
         ("bucket_not_allowed", text_ref("s3://elsewhere/a.txt").into(), None),
         ("missing_field", notification(CONTENT, "no-id.json").into(), Some(b"{}".to_vec())),
-        ("invalid_json", notification(CONTENT, "deep.json").into(), Some(nested.into_bytes())),
+        ("invalid_json", notification(CONTENT, "deep.json").into(), Some(format!(" {nested}").into_bytes())),
         ("panic", post("bad", &format!("before {PANICS} after")).into(), None),
     ];
     let surrogate = r#""{\"post_id\":\"bad\",\"text\":\"\ud83d\"}""#;
@@ -53,7 +53,7 @@ async fn world_with_objects() -> Arc<World> {
     world.keeps(CONTENT, "huge.json", vec![b' '; 1024 * 1024 + 1]).await;
     world.keeps(CONTENT, "no-id.json", "{}").await;
     world.keeps(CONTENT, "latin-1.txt", b"caf\xe9".to_vec()).await;
-    world.keeps(CONTENT, "deep.json", format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))).await;
+    world.keeps(CONTENT, "deep.json", format!(" {}{}", "[".repeat(100_000), "]".repeat(100_000))).await;
     world
 }
 
