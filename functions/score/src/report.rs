@@ -22,9 +22,7 @@ pub(crate) fn report(app: &App, batch: &SqsBatch, work: &Work, invocation: Invoc
 fn settled(work: &Work, state: &State) -> bool {
     match state {
         State::Done { .. } | State::Quarantined { .. } => true,
-        State::Repeats(first) => {
-            work.items.get(*first).is_some_and(|first| matches!(first.state, State::Done { .. }))
-        }
+        State::Repeats(first) => work.items.get(*first).is_some_and(|first| matches!(first.state, State::Done { .. })),
         State::Loaded { .. } | State::Decided { .. } | State::Trouble(_) => false,
     }
 }

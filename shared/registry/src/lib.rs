@@ -134,15 +134,7 @@ impl Registry<'_> {
         let bundled = Bundle::read(&self.bundled);
         for pointer in [wanted, last_good].into_iter().flatten() {
             let digest = &pointer.model.sha256;
-            let bundle = match &bundled {
-                Ok(bundle) if bundle.sha256() == *digest => Ok(bundle.clone()),
-                _ => self.model_bytes(digest, deadline).await,
-            };
-            let loaded = bundle.and_then(|bundle| {
-                let model = TextModel::load(self.onnx, &bundle, Some(digest)).map_err(|error| error.to_string())?;
-                self.keep(digest, &bundle);
-                Ok(model)
-            });
+            let loaded = self.load(digest, bundled.as_ref().ok(), deadline).await;
             match loaded {
                 Ok(model) => return Ok(model),
                 Err(why) => problems.push(Problem { part: "model", why }),
@@ -158,26 +150,36 @@ impl Registry<'_> {
         self.cache.join("models").join(digest.replace(|c: char| !c.is_ascii_hexdigit(), "_"))
     }
 
-    /// The bytes of a model, from the cache or the bucket. Not verified yet.
-    async fn model_bytes(&self, digest: &str, deadline: Deadline) -> Result<Bundle, String> {
-        if let Ok(bundle) = Bundle::read(&self.folder(digest))
+    /// Loads a model by its digest: the bundled one, the cached one or the published one, whichever first proves to
+    /// have it.
+    async fn load(&self, digest: &str, bundled: Option<&Bundle>, deadline: Deadline) -> Result<TextModel, String> {
+        let proved =
+            |bundle: &Bundle| TextModel::load(self.onnx, bundle, Some(digest)).map_err(|error| error.to_string());
+        if let Some(bundle) = bundled
             && bundle.sha256() == digest
+            && let Ok(model) = proved(bundle)
         {
-            return Ok(bundle);
+            return Ok(model);
+        }
+        if let Ok(bundle) = Bundle::read(&self.folder(digest))
+            && let Ok(model) = proved(&bundle)
+        {
+            return Ok(model);
         }
         let manifest = self.download(format!("models/{digest}/{MANIFEST_FILE}"), MAX_MANIFEST_BYTES, deadline).await?;
         let model = self.download(format!("models/{digest}/{MODEL_FILE}"), MAX_MODEL_BYTES, deadline).await?;
-        Ok(Bundle { manifest, model })
+        let bundle = Bundle { manifest, model };
+        let model = proved(&bundle)?;
+        self.keep(digest, &bundle);
+        Ok(model)
     }
 
-    /// Keeps a verified model for the next process. A half-written file has another digest and is not used.
+    /// Keeps a verified model for the next process, which verifies it again.
     fn keep(&self, digest: &str, bundle: &Bundle) {
         let folder = self.folder(digest);
-        if self.bucket.is_some() && !folder.exists() {
-            let _ = std::fs::create_dir_all(&folder)
-                .and_then(|()| std::fs::write(folder.join(MODEL_FILE), &bundle.model))
-                .and_then(|()| std::fs::write(folder.join(MANIFEST_FILE), &bundle.manifest));
-        }
+        let _ = std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join(MODEL_FILE), &bundle.model))
+            .and_then(|()| std::fs::write(folder.join(MANIFEST_FILE), &bundle.manifest));
     }
 
     async fn policy(

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use domain::{DecisionRecord, Policy, PostId, Revision, decision_id};
 use features::views::{Definitions, FeatureRow, Lookup, RowKey};
 use runtime::{Invocation, SqsBatch};
-use scoring::{Bundle, Judge, TextModel};
 use score::{App, Config};
+use scoring::{Bundle, Judge, TextModel};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -94,7 +94,10 @@ impl World {
     }
 
     pub fn record(&self, post: &str, revision: u64) -> Option<DecisionRecord> {
-        self.decisions.all().into_iter().find(|record| record.post_id.as_str() == post && record.revision.get() == revision)
+        self.decisions
+            .all()
+            .into_iter()
+            .find(|record| record.post_id.as_str() == post && record.revision.get() == revision)
     }
 
     pub async fn objects_under(&self, prefix: &str) -> Vec<String> {
@@ -188,7 +191,8 @@ impl DecisionStore for Shared {
 impl FeatureStore for Shared {
     async fn fetch(&self, keys: &BTreeSet<RowKey>, deadline: Deadline) -> HashMap<RowKey, Lookup> {
         self.0.called("features", deadline);
-        if let Some(slow) = self.0.find(|fault| if let Fault::FeaturesSlow(slow) = fault { Some(*slow) } else { None }) {
+        if let Some(slow) = self.0.find(|fault| if let Fault::FeaturesSlow(slow) = fault { Some(*slow) } else { None })
+        {
             tokio::time::sleep(slow).await;
         }
         if self.0.broken(&Fault::FeaturesShort) {

@@ -111,10 +111,8 @@ async fn content_that_cannot_be_read_now_is_read_later() {
     let world = Arc::new(World::default());
     let app = app(&world);
     world.keeps(CONTENT, "long.txt", HATEFUL).await;
-    let bodies = [
-        post("beside", HARMLESS),
-        post_with("referred", serde_json::json!({ "text_ref": "s3://content/long.txt" })),
-    ];
+    let bodies =
+        [post("beside", HARMLESS), post_with("referred", serde_json::json!({ "text_ref": "s3://content/long.txt" }))];
     world.breaks(Fault::Read);
     assert_eq!(deliver(&app, &bodies).await, [1]);
     assert!(world.record("beside", 1).is_some() && world.record("referred", 1).is_none());

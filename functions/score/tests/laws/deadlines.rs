@@ -41,10 +41,8 @@ async fn every_call_has_a_deadline_that_leaves_time_for_the_rest() {
     let world = Arc::new(World::default());
     let app = app(&world);
     world.keeps(CONTENT, "t", HATEFUL).await;
-    let bodies = [
-        post_with("p", serde_json::json!({ "text_ref": "s3://content/t", "revision": 2 })),
-        "not json".to_owned(),
-    ];
+    let bodies =
+        [post_with("p", serde_json::json!({ "text_ref": "s3://content/t", "revision": 2 })), "not json".to_owned()];
     assert_eq!(deliver(&app, &bodies).await, Vec::<usize>::new());
     let end = Deadline::now() + Duration::from_secs(30);
     let calls = world.calls();

@@ -89,7 +89,8 @@ async fn running_a_batch_again_changes_nothing() {
     let world = Arc::new(World::default());
     let app = app(&world);
     world.keeps(CONTENT, "a.json", post("from-object", UNCERTAIN)).await;
-    let notification = json!({ "Records": [{ "s3": { "bucket": { "name": CONTENT }, "object": { "key": "a.json" } } }] });
+    let notification =
+        json!({ "Records": [{ "s3": { "bucket": { "name": CONTENT }, "object": { "key": "a.json" } } }] });
     let bodies = [
         post("hidden", HATEFUL),
         post("approved", HARMLESS),

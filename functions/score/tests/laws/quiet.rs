@@ -14,7 +14,8 @@ fn bodies() -> Vec<Body> {
         json!({ "Records": [{ "s3": { "bucket": { "name": bucket }, "object": { "key": key } } }] }).to_string()
     };
     vec![
-        post_with(&id("good"), json!({ "text": text(HARMLESS), "author_id": id("author"), "surface": id("wall") })).into(),
+        post_with(&id("good"), json!({ "text": text(HARMLESS), "author_id": id("author"), "surface": id("wall") }))
+            .into(),
         post_with(&id("hate"), json!({ "text": text(HATEFUL), "context": { "reply_to": id("other") } })).into(),
         post_with(&id("picture"), json!({ "media": [{ "uri": format!("s3://content/{CANARY}.png") }] })).into(),
         post_with(&id("edited"), json!({ "text": text(UNCERTAIN), "revision": 2 })).into(),

@@ -114,7 +114,10 @@ async fn a_stored_record_decides_again_to_the_same() {
         let read: DecisionRecord = serde_json::from_str(&serde_json::to_string(&record).unwrap()).unwrap();
         assert_eq!(read, record);
         let again = decide(&app.judge.policy, &read.evidence());
-        assert_eq!((again.decision, again.decided_by, &again.reasons), (record.decision, record.decided_by, &record.reasons));
+        assert_eq!(
+            (again.decision, again.decided_by, &again.reasons),
+            (record.decision, record.decided_by, &record.reasons)
+        );
         assert_eq!(again.score.map(f64::to_bits), record.score.map(f64::to_bits));
         assert_eq!(again.lane, record.review.map(|review| review.lane));
         assert_eq!(again.degraded, record.degraded);

@@ -25,11 +25,13 @@ async fn a_notification_of_several_objects_decides_the_good_and_keeps_the_bad() 
     world.keeps(CONTENT, "intake/2026 autumn/post+1.json", post("one", HATEFUL)).await;
     world.keeps(CONTENT, "intake/2.json", "no post").await;
     world.keeps(CONTENT, "intake/3.json", post("three", HARMLESS)).await;
-    let body = notification(&["intake/2026+autumn/post%2B1.json", "intake/2.json", "intake/gone.json", "intake/3.json"]);
+    let body =
+        notification(&["intake/2026+autumn/post%2B1.json", "intake/2.json", "intake/gone.json", "intake/3.json"]);
     assert_eq!(deliver(&app, &[body.clone()]).await, Vec::<usize>::new());
     assert_eq!(world.record("one", 1).unwrap().decision, Decision::Hide);
     assert_eq!(world.record("three", 1).unwrap().decision, Decision::Approve);
-    let mut kept: Vec<_> = ["no post", &body].map(|text| format!("quarantine/{}", domain::sha256_hex(text.as_bytes()))).into();
+    let mut kept: Vec<_> =
+        ["no post", &body].map(|text| format!("quarantine/{}", domain::sha256_hex(text.as_bytes()))).into();
     kept.sort();
     assert_eq!(world.objects_under("quarantine/").await, kept);
 }
@@ -59,7 +61,8 @@ async fn envelopes_are_opened() {
     let bodies = [
         sns(&post("sns", HARMLESS)),
         sns(&notification(&["a.json"])),
-        json!({ "specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": inner("cloud-event") }).to_string(),
+        json!({ "specversion": "1.0", "type": "t", "source": "s", "id": "1", "data": inner("cloud-event") })
+            .to_string(),
         sns(&json!({ "specversion": "1.0", "data": inner("cloud-event-in-sns") }).to_string()),
         json!({ "detail-type": "post", "source": "platform", "detail": inner("event-bridge") }).to_string(),
         json!({
@@ -77,7 +80,8 @@ async fn envelopes_are_opened() {
 #[tokio::test]
 async fn the_test_event_of_s3_is_acknowledged_and_nothing_is_done() {
     let world = Arc::new(World::default());
-    let event = json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-11-23T10:00:00Z", "Bucket": "b" });
+    let event =
+        json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-11-23T10:00:00Z", "Bucket": "b" });
     assert_eq!(deliver(&app(&world), &[event.to_string(), sns(&event.to_string())]).await, Vec::<usize>::new());
     assert_eq!(world.decisions.all(), Vec::new());
     assert_eq!(world.objects_under("").await, Vec::<String>::new());

@@ -1,0 +1,341 @@
+//! What becomes live: published, bundled, cached or the last good one, and never anything that was not verified.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test may fail by panicking"
+)]
+
+use domain::condition::Schema;
+use domain::policy::FALLBACK;
+use domain::{Policy, sha256_hex};
+use features::views::Definitions;
+use registry::{Live, POINTER_KEY, Pointer, Registry, RegistryError, publish};
+use scoring::{Bundle, MANIFEST_FILE, MODEL_FILE, Onnx, TextModel};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+use store::{Deadline, MemoryObjects, Object, ObjectInfo, ObjectStore, StoreError};
+
+const BUCKET: &str = "artifacts";
+
+/// Objects in memory that count what is read, and can be out of reach.
+#[derive(Default)]
+struct Bucket {
+    kept: MemoryObjects,
+    reads: Mutex<Vec<String>>,
+    down: Mutex<bool>,
+}
+
+impl Bucket {
+    /// The keys read since the last time.
+    fn reads(&self) -> Vec<String> {
+        std::mem::take(&mut self.reads.lock().unwrap())
+    }
+
+    async fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
+        let object = Object { bytes: bytes.into(), metadata: BTreeMap::new() };
+        self.kept.put(BUCKET, key, object, soon()).await.unwrap();
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Bucket {
+    async fn get(&self, bucket: &str, key: &str, max_bytes: usize, by: Deadline) -> Result<Option<Object>, StoreError> {
+        self.reads.lock().unwrap().push(key.to_owned());
+        if *self.down.lock().unwrap() {
+            return Err(StoreError::transient("reading an object", "SlowDown"));
+        }
+        self.kept.get(bucket, key, max_bytes, by).await
+    }
+
+    async fn put(&self, bucket: &str, key: &str, object: Object, by: Deadline) -> Result<(), StoreError> {
+        self.kept.put(bucket, key, object, by).await
+    }
+
+    async fn list(&self, bucket: &str, prefix: &str, by: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
+        self.kept.list(bucket, prefix, by).await
+    }
+}
+
+fn soon() -> Deadline {
+    Deadline::now() + Duration::from_secs(10)
+}
+
+/// One machine: a bundled model, a cache, and a bucket to ask.
+struct Machine {
+    bucket: Bucket,
+    bundled: PathBuf,
+    cache: tempfile::TempDir,
+    onnx: Onnx,
+    schema: Schema,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let installed = root.join(".tools/onnxruntime/libonnxruntime.so");
+        let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
+        assert!(library.exists(), "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME", library.display());
+        Self {
+            bucket: Bucket::default(),
+            bundled: root.join("shared/scoring/models/ngram-baseline"),
+            cache: tempfile::tempdir().unwrap(),
+            onnx: scoring::init(&library).unwrap(),
+            schema: Definitions::bundled().unwrap().schema(),
+        }
+    }
+
+    async fn resolve(&self) -> Result<Live, RegistryError> {
+        let registry = Registry {
+            bucket: Some((&self.bucket, BUCKET)),
+            bundled: self.bundled.clone(),
+            cache: self.cache.path().join("cache"),
+            onnx: &self.onnx,
+            schema: &self.schema,
+        };
+        registry.resolve(soon()).await
+    }
+
+    fn shipped(&self) -> Bundle {
+        Bundle::read(&self.bundled).unwrap()
+    }
+
+    /// Another version of the shipped model: the same graph under another manifest.
+    fn other(&self) -> Bundle {
+        let shipped = self.shipped();
+        let mut manifest: serde_json::Value = serde_json::from_slice(&shipped.manifest).unwrap();
+        manifest["version"] = "other".into();
+        Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: shipped.model }
+    }
+
+    async fn publish(&self, bundle: &Bundle, policy: &str) -> Pointer {
+        let model = TextModel::load(&self.onnx, bundle, None).unwrap();
+        let checked = Policy::load_untested(policy, &self.schema).unwrap();
+        publish((&self.bucket, BUCKET), (&model, bundle), (&checked, policy), soon()).await.unwrap()
+    }
+
+    fn cached(&self, digest: &str, file: &str) -> PathBuf {
+        self.cache.path().join("cache/models").join(digest).join(file)
+    }
+}
+
+fn parts(live: &Live) -> Vec<&str> {
+    live.problems.iter().map(|problem| problem.part).collect()
+}
+
+/// The default policy in other words: another digest, the same judgement.
+fn other_policy() -> String {
+    FALLBACK.replace("id: default\n", "id: other\n")
+}
+
+#[tokio::test]
+async fn before_anything_is_published_the_bundled_model_decides_and_says_so() {
+    let machine = Machine::new();
+    let live = machine.resolve().await.unwrap();
+    assert_eq!(live.model.identity().sha256, machine.shipped().sha256());
+    assert_eq!(live.policy.sha256, sha256_hex(FALLBACK.as_bytes()));
+    assert_eq!(parts(&live), ["pointer"]);
+    assert!(live.problems[0].why.contains("moderato registry publish"), "{}", live.problems[0].why);
+}
+
+#[tokio::test]
+async fn without_a_bucket_what_is_bundled_is_all_there_is_to_want() {
+    let machine = Machine::new();
+    let registry = Registry {
+        bucket: None,
+        bundled: machine.bundled.clone(),
+        cache: machine.cache.path().join("cache"),
+        onnx: &machine.onnx,
+        schema: &machine.schema,
+    };
+    let live = registry.resolve(soon()).await.unwrap();
+    assert_eq!((live.model.identity().sha256.clone(), live.problems), (machine.shipped().sha256(), Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_bundled_is_not_downloaded() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.shipped(), FALLBACK).await;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((live.model.identity(), &live.problems), (&pointer.model, &Vec::new()));
+    assert_eq!(machine.bucket.reads(), [POINTER_KEY]);
+}
+
+#[tokio::test]
+async fn another_model_and_policy_are_downloaded_once() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.other(), &other_policy()).await;
+    assert_ne!(pointer.model.sha256, machine.shipped().sha256());
+    let first = machine.resolve().await.unwrap();
+    assert_eq!((first.model.identity(), &first.policy.sha256), (&pointer.model, &pointer.policy.sha256));
+    assert_eq!(first.problems, Vec::new());
+    let (model, policy) = (&pointer.model.sha256, &pointer.policy.sha256);
+    let downloads = [
+        POINTER_KEY.to_owned(),
+        format!("models/{model}/{MANIFEST_FILE}"),
+        format!("models/{model}/{MODEL_FILE}"),
+        format!("policies/{policy}.yaml"),
+    ];
+    assert_eq!(machine.bucket.reads(), downloads);
+    let second = machine.resolve().await.unwrap();
+    assert_eq!((second.model.identity(), second.policy.id.as_str()), (&pointer.model, "other"));
+    assert_eq!(machine.bucket.reads(), [POINTER_KEY]);
+}
+
+#[tokio::test]
+async fn a_bucket_out_of_reach_leaves_the_last_good_one() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.other(), &other_policy()).await;
+    machine.resolve().await.unwrap();
+    *machine.bucket.down.lock().unwrap() = true;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((live.model.identity(), live.policy.id.as_str()), (&pointer.model, "other"));
+    assert_eq!(parts(&live), ["pointer"]);
+}
+
+/// Whichever byte is changed: of the manifest, the graph or the policy.
+#[tokio::test]
+async fn tampered_bytes_are_refused() {
+    for (name, part) in [(MANIFEST_FILE, "model"), (MODEL_FILE, "model"), ("policy", "policy")] {
+        for after_a_good_one in [false, true] {
+            let machine = Machine::new();
+            let good = machine.publish(&machine.shipped(), FALLBACK).await;
+            if after_a_good_one {
+                assert_eq!(machine.resolve().await.unwrap().problems, Vec::new());
+            }
+            let pointer = machine.publish(&machine.other(), &other_policy()).await;
+            let key = match name {
+                "policy" => format!("policies/{}.yaml", pointer.policy.sha256),
+                file => format!("models/{}/{file}", pointer.model.sha256),
+            };
+            let mut bytes = machine.bucket.kept.get(BUCKET, &key, usize::MAX, soon()).await.unwrap().unwrap().bytes;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            machine.bucket.put(&key, bytes).await;
+            let live = machine.resolve().await.unwrap();
+            assert_eq!(parts(&live), [part], "{name}: {:?}", live.problems);
+            if part == "model" {
+                assert_eq!((live.model.identity(), live.policy.id.as_str()), (&good.model, "other"), "{name}");
+            } else {
+                assert_eq!((live.model.identity(), &live.policy.sha256), (&pointer.model, &good.policy.sha256));
+            }
+            // Nothing refused was kept, and nothing with a problem became the last good one.
+            assert!(name == "policy" || !machine.cached(&pointer.model.sha256, MODEL_FILE).exists());
+            *machine.bucket.down.lock().unwrap() = true;
+            let live = machine.resolve().await.unwrap();
+            assert_eq!((live.model.identity(), &live.policy.sha256), (&good.model, &good.policy.sha256), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tampering_in_the_cache_is_noticed() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.other(), &other_policy()).await;
+    machine.resolve().await.unwrap();
+    for file in [MANIFEST_FILE, MODEL_FILE] {
+        let cached = machine.cached(&pointer.model.sha256, file);
+        let good = std::fs::read(&cached).unwrap();
+        let mut bad = good.clone();
+        bad[good.len() / 2] ^= 1;
+        std::fs::write(&cached, &bad).unwrap();
+        let live = machine.resolve().await.unwrap();
+        assert_eq!((live.model.identity(), &live.problems), (&pointer.model, &Vec::new()), "{file}");
+        std::fs::write(&cached, &good).unwrap();
+    }
+    let policy = machine.cache.path().join("cache/policies").join(&pointer.policy.sha256);
+    std::fs::write(&policy, FALLBACK).unwrap();
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((live.policy.sha256, live.problems), (pointer.policy.sha256, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_garbage_pointer_is_a_problem_and_no_more() {
+    let pointers = [
+        "".to_owned(),
+        "not json".to_owned(),
+        r#"{"schema":"live/1"}"#.to_owned(),
+        " ".repeat(17 * 1024),
+        r#"{"schema":"live/2","model":{"name":"m","version":"1","sha256":"a"},"policy":{"id":"p","version":"1","sha256":"b"}}"#.to_owned(),
+    ];
+    for garbage in pointers {
+        let machine = Machine::new();
+        machine.publish(&machine.shipped(), FALLBACK).await;
+        machine.bucket.put(POINTER_KEY, garbage).await;
+        let live = machine.resolve().await.unwrap();
+        assert_eq!(live.model.identity().sha256, machine.shipped().sha256());
+        assert_eq!(parts(&live), ["pointer"], "{:?}", live.problems);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_fails_its_own_tests_is_refused() {
+    let machine = Machine::new();
+    let failing = FALLBACK.replace("from: 0.8, decision: hide", "from: 0.9, decision: hide");
+    assert!(Policy::load(&failing, &machine.schema).is_err());
+    machine.publish(&machine.shipped(), &failing).await;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((parts(&live), live.policy.sha256.clone()), (vec!["policy"], sha256_hex(FALLBACK.as_bytes())));
+}
+
+#[tokio::test]
+async fn what_the_pointer_names_and_nobody_has_is_a_problem_each() {
+    let machine = Machine::new();
+    let mut pointer = machine.publish(&machine.shipped(), FALLBACK).await;
+    pointer.model.sha256 = "0".repeat(64);
+    pointer.policy.sha256 = "1".repeat(64);
+    machine.bucket.put(POINTER_KEY, serde_json::to_vec(&pointer).unwrap()).await;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!(parts(&live), ["model", "policy"]);
+    assert!(live.problems[0].why.contains("does not exist"), "{:?}", live.problems);
+    assert_eq!(live.model.identity().sha256, machine.shipped().sha256());
+}
+
+#[tokio::test]
+async fn with_nothing_at_all_there_is_no_start() {
+    let mut machine = Machine::new();
+    machine.bundled = machine.cache.path().join("nothing");
+    let error = machine.resolve().await.unwrap_err().to_string();
+    assert!(error.contains("bundled model") && error.contains("deploy again"), "{error}");
+}
+
+#[tokio::test]
+async fn a_published_model_needs_no_bundled_one() {
+    let mut machine = Machine::new();
+    let pointer = machine.publish(&machine.shipped(), FALLBACK).await;
+    machine.bundled = machine.cache.path().join("nothing");
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((live.model.identity(), live.problems), (&pointer.model, Vec::new()));
+}
+
+fn everything_in(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A digest comes from a file in a bucket: whatever stands there, nothing outside the cache is read or written.
+#[tokio::test]
+async fn a_digest_that_is_a_path_stays_inside_the_cache() {
+    for digest in ["../../outside", "..", "", "/tmp/outside", "a/../../../outside", "c:\\outside"] {
+        let machine = Machine::new();
+        let outside = machine.cache.path().join("outside");
+        let other = machine.other();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::write(outside.join(MANIFEST_FILE), &other.manifest).unwrap();
+        std::fs::write(outside.join(MODEL_FILE), &other.model).unwrap();
+        let mut pointer = machine.publish(&machine.shipped(), FALLBACK).await;
+        pointer.model.sha256 = digest.to_owned();
+        pointer.policy.sha256 = digest.to_owned();
+        machine.bucket.put(POINTER_KEY, serde_json::to_vec(&pointer).unwrap()).await;
+        machine.bucket.put(&format!("models/{digest}/{MANIFEST_FILE}"), other.manifest.clone()).await;
+        machine.bucket.put(&format!("models/{digest}/{MODEL_FILE}"), other.model.clone()).await;
+        machine.bucket.put(&format!("policies/{digest}.yaml"), other_policy()).await;
+        let live = machine.resolve().await.unwrap();
+        assert_eq!(live.model.identity().sha256, machine.shipped().sha256(), "{digest}");
+        assert_eq!(parts(&live), ["model", "policy"], "{digest}");
+        let written: Vec<_> = everything_in(machine.cache.path()).into_iter().filter(|path| *path != outside).collect();
+        assert!(written.iter().all(|path| path.ends_with("cache")), "{digest}: {written:?}");
+        assert_eq!(everything_in(&outside).len(), 2);
+    }
+}

@@ -1,0 +1,53 @@
+//! Objects: bytes and metadata as they were put.
+
+use crate::{fresh, soon};
+use std::collections::BTreeMap;
+use store::{MemoryObjects, Object, ObjectInfo, ObjectStore, TOO_LARGE};
+
+fn object(bytes: &[u8]) -> Object {
+    Object { bytes: bytes.to_vec(), metadata: BTreeMap::new() }
+}
+
+/// All checks, on any store.
+pub async fn conforms(store: &dyn ObjectStore, bucket: &str) {
+    let folder = fresh("objects");
+    let key = |name: &str| format!("{folder}/{name}");
+    let get = async |name: &str, bound: usize| store.get(bucket, &key(name), bound, soon()).await;
+    assert!(get("absent", 10).await.unwrap().is_none());
+
+    let bytes: Vec<u8> = (0..=255).collect();
+    let metadata = BTreeMap::from([
+        ("kind".to_owned(), "invalid_json".to_owned()),
+        ("received-at".to_owned(), "2026-11-23T10:00:00.000Z".to_owned()),
+    ]);
+    let whole = Object { bytes, metadata };
+    store.put(bucket, &key("b"), whole.clone(), soon()).await.unwrap();
+    let found = get("b", 256).await.unwrap().unwrap();
+    assert!(found == whole, "{} bytes, {:?}", found.bytes.len(), found.metadata);
+
+    // The bound is the last size that is read.
+    let error = get("b", 255).await.err().unwrap();
+    assert_eq!((error.code.as_str(), error.retryable), (TOO_LARGE, false));
+
+    store.put(bucket, &key("empty"), object(b""), soon()).await.unwrap();
+    assert!(get("empty", 0).await.unwrap().unwrap() == object(b""));
+
+    // Replaced as a whole, metadata too.
+    store.put(bucket, &key("b"), object(b"new"), soon()).await.unwrap();
+    assert!(get("b", 10).await.unwrap().unwrap() == object(b"new"));
+
+    let odd = "with space/plus+percent%20/ünïcödé.json";
+    store.put(bucket, &key(odd), object(b"odd"), soon()).await.unwrap();
+    assert!(get(odd, 10).await.unwrap().unwrap() == object(b"odd"));
+
+    store.put(bucket, &format!("{folder}-not/a"), object(b"x"), soon()).await.unwrap();
+    let info = |name: &str, bytes: u64| ObjectInfo { key: key(name), bytes };
+    let listed = store.list(bucket, &format!("{folder}/"), soon()).await.unwrap();
+    assert_eq!(listed, [info("b", 3), info("empty", 0), info(odd, 3)]);
+    assert_eq!(store.list(bucket, &format!("{folder}/c"), soon()).await.unwrap(), Vec::new());
+}
+
+#[tokio::test]
+async fn objects_in_memory() {
+    conforms(&MemoryObjects::default(), "bucket").await;
+}
