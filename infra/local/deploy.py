@@ -89,18 +89,8 @@ def deploy(cloud: LocalCloud, say=print, parameters: dict[str, str] | None = Non
     if parameters:
         command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
     _run(command, environment, cloud.folder / "sam-deploy.log", say)
-    _make_concurrency_a_number(cloud)
     stamp.write_text(wanted)
     return True
-
-
-def _make_concurrency_a_number(cloud: LocalCloud) -> None:
-    """MiniStack keeps a parameter's value as text where AWS makes it a number, and its poller stumbles over that."""
-    functions = cloud.client("lambda")
-    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
-        limit = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
-        if limit is not None:
-            functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": int(limit)})
 
 
 def _run(command: list[str], environment: dict[str, str], log: pathlib.Path, say) -> None:

@@ -86,7 +86,6 @@ def stack():
             cloud,
             parameters={
                 "Stage": "dev",
-                "ScoreConcurrency": "4",
                 "PostsTopicArn": topic,
                 "PostsEventBus": "default",
                 "ContentBuckets": content_bucket,

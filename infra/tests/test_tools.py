@@ -177,7 +177,7 @@ def test_overrides_keep_the_rest_of_the_stage():
     command = [sys.executable, str(ROOT / "infra" / "parameters.py"), "prod", "Architecture=arm64", "Stage=prod"]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert "Architecture=arm64" in words
-    assert any(word.startswith("ScoreConcurrency=") for word in words)
+    assert any(word.startswith("LogRetentionDays=") for word in words)
 
 
 def test_zip_is_small_enough_for_lambda():
