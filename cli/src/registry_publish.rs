@@ -11,8 +11,8 @@ use store::ObjectStore;
 /// Works on the registry of models and policies.
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
-    /// Checks a model and a policy, puts them into the stack's bucket, and makes them live for functions that start
-    /// from now on.
+    /// Checks a model and a policy, puts them into the stack's bucket, and makes them live: functions take them up
+    /// within about a minute.
     Publish {
         /// The model's folder; otherwise the bundled model.
         #[arg(long, value_name = "FOLDER")]

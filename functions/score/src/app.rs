@@ -1,18 +1,28 @@
 //! Everything that is built once per process.
 
+use domain::condition::Schema;
 use features::views::Definitions;
-use registry::Registry;
-use runtime::telemetry;
-use scoring::Judge;
+use registry::{Live, Pointer, Registry};
+use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
+use scoring::{Judge, Onnx};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{
-    Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, ObjectStore, Queue, S3Objects, SqsQueue,
+    Aws, Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, ObjectStore, Queue, S3Objects,
+    SqsQueue,
 };
 
 /// Lambda gives ten seconds to start.
 const START_TIMEOUT: Duration = Duration::from_secs(8);
+/// A running function asks after this whether something else is live: what is published decides within about a minute.
+const RENEW_AFTER: Duration = Duration::from_secs(60);
+/// It asks sooner where what was wanted could not be had.
+const RENEW_DEGRADED_AFTER: Duration = Duration::from_secs(5);
+/// Asking, and loading what else is live, may take this long.
+const RENEW_TIMEOUT: Duration = Duration::from_secs(4);
+/// With less than this left, an invocation has better things to do.
+const RENEW_LEAST_LEFT: Duration = Duration::from_secs(20);
 /// The one folder a function may write to.
 const CACHE: &str = "/tmp/moderato";
 
@@ -96,7 +106,25 @@ pub struct App {
     pub actions: Arc<dyn Queue>,
 }
 
-impl App {
+/// A function that is running: an [`App`] that is renewed when something else becomes live.
+pub struct Process {
+    config: Config,
+    definitions: Definitions,
+    schema: Schema,
+    onnx: Onnx,
+    aws: Aws,
+    objects: Arc<S3Objects>,
+    current: Mutex<Current>,
+}
+
+/// The app that decides now, and when to ask whether it still should.
+struct Current {
+    app: Arc<App>,
+    pointer: Option<Pointer>,
+    ask_at: Deadline,
+}
+
+impl Process {
     /// Builds the function from its environment.
     ///
     /// # Errors
@@ -104,36 +132,83 @@ impl App {
     pub async fn from_env() -> Result<Self, runtime::Error> {
         let config = Config::from_env()?;
         let definitions = Definitions::bundled()?;
+        let schema = definitions.schema();
         let onnx = scoring::init(&config.root.join("libonnxruntime.so"))?;
         let aws = store::connect(store::Connection::default()).await;
         let objects = Arc::new(S3Objects::new(&aws));
-        let schema = definitions.schema();
-        let live = Registry {
-            bucket: Some((objects.as_ref(), &config.artifacts_bucket)),
-            bundled: config.root.join("models/ngram-baseline"),
-            cache: PathBuf::from(CACHE),
-            onnx: &onnx,
-            schema: &schema,
+        let live = registry(&config, objects.as_ref(), &onnx, &schema).resolve(Deadline::now() + START_TIMEOUT).await?;
+        let current = Mutex::new(current(&config, &definitions, &aws, &objects, live));
+        Ok(Self { config, definitions, schema, onnx, aws, objects, current })
+    }
+
+    /// Decides a batch with what is live.
+    pub async fn handle(&self, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
+        let app = self.app(invocation.deadline).await;
+        crate::handle(&app, batch, invocation).await
+    }
+
+    /// The app to decide with. Now and then it asks the registry first; whatever goes wrong then, the one there is
+    /// decides on.
+    async fn app(&self, deadline: Deadline) -> Arc<App> {
+        let (app, pointer, ask_at) = {
+            let current = self.lock();
+            (Arc::clone(&current.app), current.pointer.clone(), current.ask_at)
+        };
+        let now = Deadline::now();
+        if now < ask_at || deadline.saturating_duration_since(now) < RENEW_LEAST_LEFT {
+            return app;
         }
-        .resolve(Deadline::now() + START_TIMEOUT)
-        .await?;
-        announce(&live);
-        let degraded = if live.problems.is_empty() { Vec::new() } else { vec!["registry".to_owned()] };
-        let known = Arc::new(definitions.clone());
-        Ok(Self {
-            judge: Judge { model: live.model, policy: live.policy, definitions, degraded },
-            decisions: Arc::new(DynamoDecisions::new(&aws, &config.decisions_table).kept_days(config.decision_days)),
-            features: Arc::new(DynamoFeatures::new(&aws, &config.features_table, known)),
-            objects,
-            tasks: Arc::new(SqsQueue::new(&aws, &config.tasks_queue_url)),
-            actions: Arc::new(SqsQueue::new(&aws, &config.actions_queue_url)),
-            config,
-        })
+        let registry = registry(&self.config, self.objects.as_ref(), &self.onnx, &self.schema);
+        let by = now + RENEW_TIMEOUT;
+        let changed = match registry.pointer(by).await {
+            // An unreadable pointer is no reason to decide otherwise than a moment ago.
+            Err(_) => false,
+            Ok(asked) => asked != pointer || !app.judge.degraded.is_empty(),
+        };
+        if changed && let Ok(live) = registry.resolve(by).await {
+            *self.lock() = current(&self.config, &self.definitions, &self.aws, &self.objects, live);
+        } else {
+            let wait = if app.judge.degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
+            self.lock().ask_at = Deadline::now() + wait;
+        }
+        Arc::clone(&self.lock().app)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One line a start: what decides from now on, and what could not be had.
-fn announce(live: &registry::Live) {
+fn registry<'a>(config: &'a Config, objects: &'a S3Objects, onnx: &'a Onnx, schema: &'a Schema) -> Registry<'a> {
+    Registry {
+        bucket: Some((objects, &config.artifacts_bucket)),
+        bundled: config.root.join("models/ngram-baseline"),
+        // Stacks that share a machine, as local ones do, must not share what was last good.
+        cache: Path::new(CACHE).join(&config.artifacts_bucket),
+        onnx,
+        schema,
+    }
+}
+
+fn current(config: &Config, definitions: &Definitions, aws: &Aws, objects: &Arc<S3Objects>, live: Live) -> Current {
+    announce(&live);
+    let degraded = if live.problems.is_empty() { Vec::new() } else { vec!["registry".to_owned()] };
+    let wait = if degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
+    let decisions = DynamoDecisions::new(aws, &config.decisions_table).kept_days(config.decision_days);
+    let app = App {
+        judge: Judge { model: live.model, policy: live.policy, definitions: definitions.clone(), degraded },
+        decisions: Arc::new(decisions),
+        features: Arc::new(DynamoFeatures::new(aws, &config.features_table, Arc::new(definitions.clone()))),
+        objects: objects.clone(),
+        tasks: Arc::new(SqsQueue::new(aws, &config.tasks_queue_url)),
+        actions: Arc::new(SqsQueue::new(aws, &config.actions_queue_url)),
+        config: config.clone(),
+    };
+    Current { app: Arc::new(app), pointer: live.pointer, ask_at: Deadline::now() + wait }
+}
+
+/// One line whenever something else decides from now on: what, and what could not be had.
+fn announce(live: &Live) {
     let problems: Vec<_> = live.problems.iter().map(|problem| format!("{}: {}", problem.part, problem.why)).collect();
     let model = live.model.identity();
     telemetry::log(

@@ -15,7 +15,7 @@ mod record;
 mod report;
 mod work;
 
-pub use app::{App, Config, ConfigError};
+pub use app::{App, Config, ConfigError, Process};
 pub use work::Trouble;
 
 use runtime::{BatchResponse, Invocation, SqsBatch};

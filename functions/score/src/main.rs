@@ -2,6 +2,6 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), runtime::Error> {
-    let app = score::App::from_env().await?;
-    runtime::serve(|batch, invocation| score::handle(&app, batch, invocation)).await
+    let process = score::Process::from_env().await?;
+    runtime::serve(|batch, invocation| process.handle(batch, invocation)).await
 }

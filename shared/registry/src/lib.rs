@@ -40,6 +40,8 @@ pub struct Live {
     pub model: TextModel,
     /// Decides.
     pub policy: Policy,
+    /// The pointer that was read, where one could be.
+    pub pointer: Option<Pointer>,
     /// Why another model or policy than the wanted one decides; empty on a good day. Codes, one a problem.
     pub problems: Vec<Problem>,
 }
@@ -100,11 +102,15 @@ impl Registry<'_> {
             let _ = std::fs::create_dir_all(&self.cache)
                 .and_then(|()| std::fs::write(self.cache.join("last-good.json"), to_json(pointer)));
         }
-        Ok(Live { model, policy, problems })
+        Ok(Live { model, policy, pointer, problems })
     }
 
-    /// The pointer; `None` where there is no bucket to ask.
-    async fn pointer(&self, deadline: Deadline) -> Result<Option<Pointer>, String> {
+    /// What the bucket says is live; `None` where there is no bucket to ask. A function that is running already asks
+    /// this now and then, and resolves again when the answer is another one.
+    ///
+    /// # Errors
+    /// Why it could not be read; no content.
+    pub async fn pointer(&self, deadline: Deadline) -> Result<Option<Pointer>, String> {
         let Some((objects, bucket)) = self.bucket else { return Ok(None) };
         let object = objects
             .get(bucket, POINTER_KEY, MAX_POINTER_BYTES, deadline)
