@@ -27,7 +27,7 @@ async fn a_notification_of_several_objects_decides_the_good_and_keeps_the_bad() 
     world.keeps(CONTENT, "intake/3.json", post("three", HARMLESS)).await;
     let body =
         notification(&["intake/2026+autumn/post%2B1.json", "intake/2.json", "intake/gone.json", "intake/3.json"]);
-    assert_eq!(deliver(&app, &[body.clone()]).await, Vec::<usize>::new());
+    assert_eq!(deliver(&app, std::slice::from_ref(&body)).await, Vec::<usize>::new());
     assert_eq!(world.record("one", 1).unwrap().decision, Decision::Hide);
     assert_eq!(world.record("three", 1).unwrap().decision, Decision::Approve);
     let mut kept: Vec<_> =

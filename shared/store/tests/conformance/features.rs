@@ -56,7 +56,7 @@ async fn replaces_the_whole_row(store: &dyn FeatureStore) {
     let id = fresh("replaced");
     store.put(&[everything_about(&id)], soon()).await.unwrap();
     let later = row("user", &id, json!({ "followers": 1 }));
-    store.put(&[later.clone()], soon()).await.unwrap();
+    store.put(std::slice::from_ref(&later), soon()).await.unwrap();
     assert_eq!(store.fetch(&[key("user", &id)].into(), soon()).await[&key("user", &id)], Lookup::Found(later));
 }
 
