@@ -125,8 +125,7 @@ impl DynamoDecisions {
         if let Some(days) = self.kept_days {
             item.insert(item::EXPIRES_AT.to_owned(), item::expires_at(record.decided_at, days));
         }
-        let (names, values): (Vec<_>, Vec<_>) =
-            item.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
+        let (names, values): (Vec<_>, Vec<_>) = item.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
         let fields: Vec<_> = names.iter().map(|name| format!("'{name}': ?")).collect();
         BatchStatementRequest::builder()
             .statement(format!("INSERT INTO \"{}\" VALUE {{{}}}", self.table, fields.join(", ")))
