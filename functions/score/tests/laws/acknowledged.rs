@@ -87,6 +87,7 @@ async fn a_stored_decision_that_cannot_be_read_is_not_acknowledged() {
         world.breaks(fault);
         let bodies = [post("hidden", HATEFUL), post("new", HATEFUL)];
         assert_eq!(deliver(&app, &bodies).await, [0]);
+        assert_eq!(unique(&world.sent().1), [hide_id("new")].into());
         world.mends();
         assert_eq!(deliver(&app, &bodies[..1]).await, Vec::<usize>::new());
         assert_eq!(unique(&world.sent().1), [hide_id("hidden"), hide_id("new")].into());
