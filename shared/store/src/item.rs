@@ -1,6 +1,11 @@
 //! Records as DynamoDB items, and what an item weighs.
+//!
+//! An item is the record's JSON field by field, packed in three places so that it fits one write unit: digests are
+//! bytes instead of hexadecimal digits, spans are one flat list of `start, end, weight`, and empty lists of features
+//! are left out.
 
 use crate::StoreError;
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{DecisionRecord, Timestamp};
 use std::collections::HashMap;
@@ -18,15 +23,86 @@ pub(crate) fn expires_at(since: Timestamp, days: u32) -> AttributeValue {
     AttributeValue::N((since.millis() / 1_000 + i64::from(days) * 86_400).to_string())
 }
 
-/// The record as an item: its JSON field by field.
+/// Where a record has digests.
+const DIGESTS: [&str; 3] = ["policy", "model", "features"];
+/// Lists of feature names that are left out where they are empty.
+const FEATURE_LISTS: [&str; 3] = ["missing", "stale", "unavailable"];
+/// What a span is made of, in this order.
+const SPAN: [&str; 3] = ["start", "end", "weight"];
+
+/// The record as an item.
 pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
-    serde_dynamo::to_item(record).map_err(|_| StoreError::permanent("writing a decision as an item", "not an item"))
+    let mut item: Item = serde_dynamo::to_item(record)
+        .map_err(|_| StoreError::permanent("writing a decision as an item", "not an item"))?;
+    for name in DIGESTS {
+        replace(&mut item, name, "sha256", |value| match value {
+            AttributeValue::S(hex) => from_hex(hex).map(|bytes| AttributeValue::B(Blob::new(bytes))),
+            _ => None,
+        });
+    }
+    replace(&mut item, "explanation", "spans", |value| match value {
+        AttributeValue::L(spans) => {
+            spans.iter().map(flat).collect::<Option<Vec<_>>>().map(|flat| AttributeValue::L(flat.concat()))
+        }
+        _ => None,
+    });
+    if let Some(AttributeValue::M(features)) = item.get_mut("features") {
+        features.retain(|name, value| {
+            !(FEATURE_LISTS.contains(&name.as_str()) && matches!(value, AttributeValue::L(list) if list.is_empty()))
+        });
+    }
+    Ok(item)
 }
 
 /// The record that an item holds.
-pub(crate) fn from_item(item: Item) -> Result<DecisionRecord, StoreError> {
+pub(crate) fn from_item(mut item: Item) -> Result<DecisionRecord, StoreError> {
+    for name in DIGESTS {
+        replace(&mut item, name, "sha256", |value| match value {
+            AttributeValue::B(bytes) => Some(AttributeValue::S(to_hex(bytes.as_ref()))),
+            _ => None,
+        });
+    }
+    replace(&mut item, "explanation", "spans", |value| match value {
+        AttributeValue::L(flat) => Some(AttributeValue::L(flat.chunks(SPAN.len()).map(span).collect())),
+        _ => None,
+    });
+    if let Some(AttributeValue::M(features)) = item.get_mut("features") {
+        for name in FEATURE_LISTS {
+            features.entry(name.to_owned()).or_insert(AttributeValue::L(Vec::new()));
+        }
+    }
     serde_dynamo::from_item(item)
         .map_err(|_| StoreError::permanent("reading a decision from an item", "not a decision record"))
+}
+
+/// Replaces the value at `outer.inner` by what `with` makes of it, where it makes something.
+fn replace(item: &mut Item, outer: &str, inner: &str, with: impl Fn(&AttributeValue) -> Option<AttributeValue>) {
+    if let Some(AttributeValue::M(map)) = item.get_mut(outer)
+        && let Some(value) = map.get_mut(inner)
+        && let Some(replaced) = with(value)
+    {
+        *value = replaced;
+    }
+}
+
+fn flat(span: &AttributeValue) -> Option<Vec<AttributeValue>> {
+    let span = span.as_m().ok()?;
+    SPAN.iter().map(|name| span.get(*name).cloned()).collect()
+}
+
+fn span(flat: &[AttributeValue]) -> AttributeValue {
+    AttributeValue::M(SPAN.iter().map(|name| (*name).to_owned()).zip(flat.iter().cloned()).collect())
+}
+
+/// The bytes of a digest in lower-case hexadecimal digits; `None` for anything that would not read back the same.
+fn from_hex(hex: &str) -> Option<Vec<u8>> {
+    let bytes: Option<Vec<u8>> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect();
+    bytes.filter(|bytes| to_hex(bytes) == hex)
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes that DynamoDB counts for a record with its time to live: UTF-8 names and values, a number half a byte a digit plus one, three
@@ -41,6 +117,7 @@ fn size(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
         AttributeValue::N(number) => number.bytes().filter(u8::is_ascii_digit).count().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
         AttributeValue::L(list) => 3 + list.iter().map(|value| 1 + size(value)).sum::<usize>(),
         AttributeValue::M(map) => 3 + map.iter().map(|(name, value)| 1 + name.len() + size(value)).sum::<usize>(),
         _ => 1,

@@ -39,9 +39,9 @@ async fn a_typical_record_keeps_its_explanation_and_its_price() {
     for (text, revision, decision, units) in [
         (HARMLESS, 1, Decision::Approve, 1),
         (HARMLESS, LATER, Decision::Approve, 1),
-        (UNCERTAIN, 1, Decision::Review, 2),
-        (HATEFUL, 1, Decision::Hide, 2),
-        (HATEFUL, LATER, Decision::Hide, 2),
+        (UNCERTAIN, 1, Decision::Review, 1),
+        (HATEFUL, 1, Decision::Hide, 1),
+        (HATEFUL, LATER, Decision::Hide, 1),
     ] {
         let record = stored(text, revision, POST_ID).await;
         assert_eq!(record.decision, decision);
