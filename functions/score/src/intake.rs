@@ -21,6 +21,8 @@ pub enum Intake {
         /// Its key, decoded.
         key: String,
     },
+    /// Nothing: this entry of a notification names no object, and its neighbours do.
+    Unreadable(Reject),
 }
 
 /// Why a message asks for nothing that can be done.
@@ -78,7 +80,11 @@ fn unwrap(value: Value, envelopes: usize) -> Result<Vec<Intake>, Reject> {
     if let Some(Value::Array(records)) = fields.get("Records")
         && !records.is_empty()
     {
-        return records.iter().map(notified_object).collect();
+        let entries: Vec<_> = records.iter().map(notified_object).collect();
+        if entries.iter().all(Result::is_err) {
+            return entries.into_iter().collect();
+        }
+        return Ok(entries.into_iter().map(|entry| entry.unwrap_or_else(Intake::Unreadable)).collect());
     }
     if fields.contains_key("text") || fields.contains_key("text_ref") {
         return Err(reject(PostErrorKind::MissingField, "`post_id` is required"));

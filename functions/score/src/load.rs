@@ -12,8 +12,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use store::{Deadline, StoreError, TOO_LARGE};
 
-/// Features that take longer than this are unavailable: the post has seconds, not the store.
-const FEATURES_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Content that takes longer is left for the next delivery: its neighbours have seconds too.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Features and verdicts that take longer are unavailable: the post has seconds, not the store.
+const LOOKUP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Reads every message, fetches what they refer to, and looks up features and earlier verdicts.
 pub(crate) async fn load(app: &App, batch: &SqsBatch, end: Deadline) -> Work {
@@ -22,11 +24,12 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, end: Deadline) -> Work {
     for (index, message) in batch.messages.iter().enumerate() {
         items.extend(read(index, message));
     }
-    let mut items = join_all(items.into_iter().map(|item| fetch(app, item, deadlines.load))).await;
+    let fetched_by = deadlines.load.min(Deadline::now() + FETCH_TIMEOUT);
+    let mut items = join_all(items.into_iter().map(|item| fetch(app, item, fetched_by))).await;
     mark_repeats(&mut items);
     let keys: BTreeSet<RowKey> = posts(&items).flat_map(|post| app.judge.definitions.keys(post)).collect();
-    let features_by = deadlines.load.min(Deadline::now() + FEATURES_TIMEOUT);
-    let (lookups, ()) = tokio::join!(app.features.fetch(&keys, features_by), verdicts(app, &mut items, deadlines.load));
+    let looked_up_by = deadlines.load.min(Deadline::now() + LOOKUP_TIMEOUT);
+    let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), verdicts(app, &mut items, looked_up_by));
     Work { items, lookups, deadlines, tasks_sent: 0, actions_sent: 0 }
 }
 
@@ -69,37 +72,37 @@ fn read(index: usize, message: &SqsMessage) -> Vec<Unfetched> {
 }
 
 async fn fetch(app: &App, unfetched: Unfetched, deadline: Deadline) -> Item {
-    let Unfetched { message, received_at, mut original, intake } = unfetched;
-    let state = match intake {
-        Err(reject) => Err((reject, None)),
-        Ok(Intake::Post(post)) => Ok(Ok(post)),
-        Ok(Intake::Object { bucket, key }) => match object(app, &bucket, &key, deadline).await {
-            Ok(bytes) => match isolate(|| Post::parse(&bytes)) {
-                Ok(Ok(post)) => Ok(Ok(Box::new(post))),
-                Ok(Err(error)) => Err((Reject::from(error), Some(bytes))),
-                Err(_) => {
-                    Err((Reject { kind: "panic", detail: "reading the object panicked".to_owned() }, Some(bytes)))
-                }
-            },
-            Err(Trouble::Retry(error)) => Ok(Err(error)),
-            Err(Trouble::Reject { kind, detail, .. }) => Err((Reject { kind, detail }, None)),
-        },
+    let Unfetched { message, received_at, original, intake } = unfetched;
+    let post = match intake {
+        Err(reject) | Ok(Intake::Unreadable(reject)) => Err(rejected(reject.kind, reject.detail)),
+        Ok(Intake::Post(post)) => Ok(post),
+        Ok(Intake::Object { bucket, key }) => post_in(app, &bucket, &key, deadline).await,
     };
-    let state = match state {
-        Ok(Ok(post)) => match text(app, &post, deadline).await {
-            Ok(text) => State::Loaded { post, text, verdict_before: VerdictBefore::No },
-            Err(Trouble::Retry(error)) => State::Trouble(Trouble::Retry(error)),
-            Err(Trouble::Reject { kind, detail, .. }) => {
-                State::Trouble(Trouble::Reject { kind, detail, bytes: std::mem::take(&mut original) })
-            }
-        },
-        Ok(Err(error)) => State::Trouble(Trouble::Retry(error)),
-        Err((Reject { kind, detail }, bytes)) => {
-            let bytes = bytes.unwrap_or_else(|| std::mem::take(&mut original));
-            State::Trouble(Trouble::Reject { kind, detail, bytes })
+    let loaded = match post {
+        Ok(post) => text(app, &post, deadline).await.map(|text| (post, text)),
+        Err(trouble) => Err(trouble),
+    };
+    let state = match loaded {
+        Ok((post, text)) => State::Loaded { post, text, verdict_before: VerdictBefore::No },
+        // What has no bytes of its own is kept as the message it came in.
+        Err(Trouble::Reject { kind, detail, bytes }) if bytes.is_empty() => {
+            State::Trouble(Trouble::Reject { kind, detail, bytes: original.clone() })
         }
+        Err(trouble) => State::Trouble(trouble),
     };
     Item { message, received_at, original, state }
+}
+
+/// The post that an object holds; where it holds none, the object's bytes are what is kept.
+async fn post_in(app: &App, bucket: &str, key: &str, deadline: Deadline) -> Result<Box<Post>, Trouble> {
+    let bytes = object(app, bucket, key, deadline).await?;
+    match isolate(|| Post::parse(&bytes)) {
+        Ok(Ok(post)) => Ok(Box::new(post)),
+        Ok(Err(error)) => Err(Trouble::Reject { kind: error.kind.as_str(), detail: error.message, bytes }),
+        Err(panicked) => {
+            Err(Trouble::Reject { kind: "panic", detail: format!("reading the object {panicked}"), bytes })
+        }
+    }
 }
 
 /// The text of a post, fetched where it is kept elsewhere.

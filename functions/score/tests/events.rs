@@ -129,6 +129,7 @@ fn one(intake: &Intake) -> String {
     match intake {
         Intake::Post(post) => format!("post {}@{}", post.post_id, post.revision),
         Intake::Object { bucket, key } => format!("object {bucket}/{key}"),
+        Intake::Unreadable(reject) => format!("unreadable {}", reject.kind),
     }
 }
 
@@ -152,10 +153,7 @@ fn every_sample_is_read_as_the_table_says() {
             .map(|message| message.body.as_ref().map_or_else(|_| "no text".to_owned(), |body| outcome(body.as_bytes())))
             .collect();
         assert_eq!(found, *expected, "{name}");
-        assert!(
-            batch.messages.iter().all(|message| message.sent_at_ms.is_some() && message.receive_count == 1),
-            "{name}"
-        );
+        assert!(batch.messages.iter().all(|message| message.sent_at_ms.is_some()), "{name}");
     }
 }
 

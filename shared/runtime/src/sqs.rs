@@ -24,7 +24,6 @@ struct RawMessage {
 #[serde(rename_all = "PascalCase")]
 struct Attributes {
     sent_timestamp: Option<String>,
-    approximate_receive_count: Option<String>,
 }
 
 /// A batch of messages.
@@ -41,8 +40,6 @@ pub struct SqsMessage {
     pub body: Result<String, BodyError>,
     /// When it was sent, in milliseconds since the epoch, where the queue says.
     pub sent_at_ms: Option<i64>,
-    /// How often it was delivered, this time included; 1 where the queue does not say.
-    pub receive_count: u32,
 }
 
 /// The body is no Unicode text.
@@ -78,7 +75,6 @@ impl From<RawMessage> for SqsMessage {
             message_id: raw.message_id,
             body: serde_json::from_str(original).map_err(|_| BodyError { original: original.to_owned() }),
             sent_at_ms: raw.attributes.sent_timestamp.and_then(|text| text.parse().ok()),
-            receive_count: raw.attributes.approximate_receive_count.and_then(|text| text.parse().ok()).unwrap_or(1),
         }
     }
 }
@@ -123,16 +119,16 @@ mod tests {
     fn a_body_that_is_no_text_fails_alone() {
         let batch = parse(
             r#"{"Records":[
-                {"messageId":"a","body":"{}","attributes":{"SentTimestamp":"1795000000000","ApproximateReceiveCount":"3"}},
+                {"messageId":"a","body":"{}","attributes":{"SentTimestamp":"1795000000000"}},
                 {"messageId":"b","body":"half a pair: \ud83d","attributes":{}},
                 {"messageId":"c","body":"\u0000 control"}]}"#,
         )
         .unwrap();
         assert_eq!(batch.messages[0].body, Ok("{}".to_owned()));
-        assert_eq!((batch.messages[0].sent_at_ms, batch.messages[0].receive_count), (Some(1_795_000_000_000), 3));
+        assert_eq!(batch.messages[0].sent_at_ms, Some(1_795_000_000_000));
         assert_eq!(batch.messages[1].body.as_ref().unwrap_err().original, r#""half a pair: \ud83d""#);
         assert_eq!(batch.messages[2].body, Ok("\0 control".to_owned()));
-        assert_eq!((batch.messages[2].sent_at_ms, batch.messages[2].receive_count), (None, 1));
+        assert_eq!(batch.messages[2].sent_at_ms, None);
         assert!(parse(r#"{"detail":{}}"#).is_err());
     }
 

@@ -37,6 +37,19 @@ async fn a_notification_of_several_objects_decides_the_good_and_keeps_the_bad() 
 }
 
 #[tokio::test]
+async fn an_entry_that_names_no_object_does_not_take_its_neighbours_along() {
+    let world = Arc::new(World::default());
+    world.keeps(CONTENT, "1.json", post("one", HARMLESS)).await;
+    let mut body: Value = serde_json::from_str(&notification(&["1.json"])).unwrap();
+    body["Records"].as_array_mut().unwrap().push(json!({ "s3": { "bucket": {} } }));
+    let body = body.to_string();
+    assert_eq!(deliver(&app(&world), std::slice::from_ref(&body)).await, Vec::<usize>::new());
+    assert!(world.record("one", 1).is_some());
+    let kept = format!("quarantine/{}", domain::sha256_hex(body.as_bytes()));
+    assert_eq!(world.objects_under("quarantine/").await, [kept]);
+}
+
+#[tokio::test]
 async fn a_notification_comes_back_whole_while_one_of_its_objects_is_open() {
     let world = Arc::new(World::default());
     let app = app(&world);
