@@ -23,9 +23,9 @@ use crate::progress::progress;
 /// Trains the n-gram baseline and writes its folder: manifest, graph and card.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// The folder of the corpora; otherwise MODERATO_DATA, otherwise ../shared/data.
-    #[arg(long, value_name = "FOLDER")]
-    pub data: Option<PathBuf>,
+    /// The folder of the corpora.
+    #[arg(long, value_name = "FOLDER", env = "MODERATO_DATA", default_value = "../shared/data")]
+    pub data: PathBuf,
     /// The folder to write, made if it is not there.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
@@ -87,24 +87,18 @@ pub struct Recipe {
 
 /// Runs the command. Gives success once the folder is written.
 pub fn run(args: &TrainArgs, onnx: &Onnx) -> Result<ExitCode, TrainError> {
-    let data = args.data.clone().unwrap_or_else(data_folder_from_env);
     let recipe = Recipe { ngrams: NGRAMS, window: WINDOW, training: CONFIG };
     let started = Instant::now();
-    let trained = make(&data, &CORPORA, &recipe, onnx)?;
+    let trained = make(&args.data, &CORPORA, &recipe, onnx)?;
     let seconds = started.elapsed().as_secs();
     write(&args.out, MANIFEST_FILE, &trained.bundle.manifest)?;
     write(&args.out, MODEL_FILE, &trained.bundle.model)?;
-    let card = card::make(&trained, &data, &CORPORA, &recipe, seconds)?;
+    let card = card::make(&trained, &args.data, &CORPORA, &recipe, seconds)?;
     let mut json = serde_json::to_vec_pretty(&card)?;
     json.push(b'\n');
     write(&args.out, "card.json", &json)?;
     write(&args.out, "CARD.md", card.markdown().as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The folder of the corpora where the command line names none.
-fn data_folder_from_env() -> PathBuf {
-    std::env::var_os("MODERATO_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from)
 }
 
 /// A trained and loaded model with what it was made of.
@@ -205,6 +199,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "where the library is, is the machine's business")]
     fn onnx() -> Onnx {
         let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/onnxruntime/libonnxruntime.so");
         let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);

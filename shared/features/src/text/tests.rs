@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![allow(clippy::single_range_in_vec_init, reason = "one window is what is expected there")]
 
 use std::collections::BTreeMap;
 

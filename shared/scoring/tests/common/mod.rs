@@ -12,6 +12,7 @@ use features::text::{NgramSpec, WindowSpec};
 use scoring::{Bundle, Calibration, Manifest, ModelFile, Onnx, TextModel};
 
 /// ONNX Runtime's library: `MODERATO_ONNXRUNTIME`, or what `make tools` installed.
+#[expect(clippy::disallowed_methods, reason = "where the library is, is the machine's business")]
 pub fn library() -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/onnxruntime/libonnxruntime.so");
     let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
