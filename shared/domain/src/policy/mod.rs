@@ -12,7 +12,7 @@ use crate::{Harm, sha256_hex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-pub use test::{FeatureGiven, Given, MediaGiven, PolicyTest, ScoreGiven, TestFailure, uncovered};
+pub use test::{FeatureGiven, Given, PolicyTest, ScoreGiven, TestFailure, uncovered};
 
 /// The policy compiled into every program: the default, and what holds when no other can be had.
 pub const FALLBACK: &str = include_str!("../../policies/default.yaml");

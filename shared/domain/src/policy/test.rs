@@ -34,13 +34,10 @@ pub struct Given {
     /// Facts of the post.
     pub post: PostFacts,
     /// `none`, `available` or `unavailable`.
-    pub media: MediaGiven,
+    pub media: Availability,
     /// `no`, `yes` or `unavailable`; quoted, because YAML 1.1 readers take bare `no` for false.
     pub verdict_before: VerdictBefore,
 }
-
-/// Media as written in a policy file.
-pub type MediaGiven = Availability;
 
 /// A score as written in a policy file.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
