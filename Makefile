@@ -14,6 +14,7 @@ DENY_VERSION := 0.20.2
 STAGE ?= dev
 ARCHITECTURE ?= x86_64
 POSTS ?=
+POLICY ?=
 EVENT ?= events/native.json
 
 export SAM_CLI_TELEMETRY := 0
@@ -24,9 +25,10 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
-up: build ## local AWS, template deployed, sample posts decided; POSTS=file.jsonl sends that file instead
+up: build ## local AWS, template deployed, sample posts decided; POSTS=file.jsonl sends that file instead, POLICY=file.yaml is published
+	@for file in '$(POSTS)' '$(POLICY)'; do [ -z "$$file" ] || [ -r "$$file" ] || { echo "error: there is no file $$file" >&2; exit 1; }; done
 	@$(PYTHON_TOOLS)/python infra/local/stack.py up
-	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish
+	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish $(if $(POLICY),--policy '$(POLICY)')
 	@$(PYTHON_TOOLS)/python infra/local/features.py
 	@$(STEP) 'features of the sample authors' $(MODERATO) features load .local/features.jsonl
 ifeq ($(POSTS),)

@@ -55,7 +55,7 @@ struct Batch {
     unsendable: usize,
 }
 
-/// Runs the command: exit code 1 where a post was lost.
+/// Runs the command: exit code 1 where a post was lost, a decision changed, or a line could not be sent.
 pub async fn run(args: &SendArgs, stack: &Stack) -> Result<ExitCode, Failure> {
     let batch = read(&args.file, args.table)?;
     let store = stack.decisions()?;
@@ -236,7 +236,7 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
         println!("latency from sent to decided: p50 {p50} ms, p90 {p90} ms, p99 {p99} ms");
     }
     println!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
-    ExitCode::from(u8::from(lost + lost_rejects + changed > 0))
+    ExitCode::from(u8::from(lost + lost_rejects + changed + batch.unsendable > 0))
 }
 
 /// The smallest value that `percent` of `sorted` do not exceed (nearest rank).

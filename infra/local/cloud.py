@@ -149,6 +149,8 @@ class LocalCloud:
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/_ministack/reset", method="POST"), timeout=30).close()
 
     def _forget(self) -> None:
+        if any((self.folder / name).exists() for name in ("state", "s3")):
+            print("    the local AWS was not stopped by `make down` last time: what it held is lost, starting over", flush=True)
         for name in ("state", "s3", "tmp"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self._pid_file.unlink(missing_ok=True)

@@ -51,7 +51,7 @@ fn planted_faults_are_refused() {
         "expect: { decision: hide }",
         "own tests failed",
     );
-    refused("features: { reports: 5 }", "features: { repots: 5 }", "`repots` does not");
+    refused("features: { reports: 5 }", "features: { repots: 5 }", "`repots` does not exist");
     let huge = format!("{FALLBACK}\n# {}", "x".repeat(300_000));
     assert!(Policy::load(&huge, &schema()).unwrap_err().to_string().contains("larger"));
 }

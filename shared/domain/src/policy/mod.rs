@@ -168,7 +168,7 @@ pub enum PolicyError {
     #[error("policy cannot be read: {0}")]
     Shape(String),
     /// Something in it contradicts something else.
-    #[error("policy `{place}`: {problem}")]
+    #[error("policy, at `{place}`: {problem}")]
     Invalid {
         /// Where.
         place: String,

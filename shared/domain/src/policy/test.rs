@@ -127,8 +127,11 @@ impl PolicyTest {
         if let Some(name) = unknown {
             return Err(TestFailure {
                 name: self.name.clone(),
-                expected: "features that exist".to_owned(),
-                decided: format!("`{name}` does not"),
+                expected: format!(
+                    "features by their bare names, of which there are {}",
+                    policy.schema.features.keys().cloned().collect::<Vec<_>>().join(", ")
+                ),
+                decided: format!("nothing, since `{name}` does not exist"),
             });
         }
         let judged = decide(policy, &self.given.evidence(policy));
