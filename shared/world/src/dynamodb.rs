@@ -1,0 +1,228 @@
+//! As much of DynamoDB as Moderato asks for, with its rules: a batch holds no key twice, an insert never replaces.
+
+use crate::cloud::{Answer, Cloud, Partial};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An item: attribute values by name, in DynamoDB's JSON.
+pub type Item = Map<String, Value>;
+
+/// One write that was carried out.
+#[derive(Clone)]
+pub struct Write {
+    /// What stands there now.
+    pub item: Item,
+    /// The operation, or whoever else wrote it.
+    pub by: String,
+    /// Whether something stood there before.
+    pub replaced: bool,
+}
+
+/// Hash key and range key: numbers sort as numbers.
+type Key = (String, u64);
+
+#[derive(Default)]
+struct Table {
+    items: BTreeMap<Key, Item>,
+    writes: Vec<Write>,
+}
+
+#[derive(Default)]
+pub(crate) struct Tables(BTreeMap<String, Table>);
+
+impl Tables {
+    fn table(&mut self, name: &str) -> &mut Table {
+        if !self.0.contains_key(name) {
+            self.0.insert(name.to_owned(), Table::default());
+        }
+        self.0.get_mut(name).unwrap()
+    }
+
+    pub(crate) fn writes(&self, table: &str) -> Vec<Write> {
+        self.0.get(table).map(|table| table.writes.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn put(&mut self, table: &str, item: Item, by: &str) {
+        let table = self.table(table);
+        let replaced = table.items.insert(key(&item), item.clone()).is_some();
+        table.writes.push(Write { item, by: by.to_owned(), replaced });
+    }
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.get("S")?.as_str()
+}
+
+fn number(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.get("N")?.as_str()?.parse().ok()
+}
+
+/// The two tables: `entity`, or `post_id` and `revision`.
+fn key(item: &Item) -> Key {
+    match text(item, "entity") {
+        Some(entity) => (entity.to_owned(), 0),
+        None => (text(item, "post_id").unwrap_or_default().to_owned(), number(item, "revision").unwrap_or(0)),
+    }
+}
+
+fn shown(key: &Key) -> String {
+    format!("{}#{}", key.0, key.1)
+}
+
+pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut dyn Partial) -> Answer {
+    let Ok(Value::Object(request)) = serde_json::from_slice(body) else {
+        return Answer::error(400, "SerializationException");
+    };
+    let tables = &mut cloud.state().tables;
+    match operation {
+        "BatchExecuteStatement" => inserts(tables, request, partial),
+        "BatchGetItem" => get(tables, request, partial),
+        "BatchWriteItem" => write(tables, request, partial),
+        "PutItem" => put(tables, request),
+        "Query" => query(tables, &request),
+        _ => Answer::error(400, "UnknownOperationException"),
+    }
+}
+
+/// `INSERT INTO "table" VALUE {'name': ?, …}` and nothing else.
+fn inserts(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn Partial) -> Answer {
+    let Some(Value::Array(statements)) = request.remove("Statements") else {
+        return Answer::error(400, "ValidationException");
+    };
+    if statements.is_empty() || statements.len() > 25 {
+        return Answer::error(400, "ValidationException");
+    }
+    let responses: Vec<Value> = statements
+        .into_iter()
+        .map(|mut statement| {
+            let invalid = || json!({ "Error": { "Code": "ValidationError", "Message": "as told" } });
+            let parameters = statement.get_mut("Parameters").map(Value::take);
+            let (Some(text), Some(Value::Array(parameters))) =
+                (statement.get("Statement").and_then(Value::as_str), parameters)
+            else {
+                return invalid();
+            };
+            let Some((table, names)) = insert(text) else { return invalid() };
+            if names.len() != parameters.len() {
+                return invalid();
+            }
+            let item: Item = names.into_iter().map(str::to_owned).zip(parameters).collect();
+            let key = key(&item);
+            let refused = partial.refuse(&shown(&key));
+            if let Some(code) = refused
+                && !partial.after_commit()
+            {
+                return json!({ "Error": { "Code": code, "Message": "as told" } });
+            }
+            if tables.table(table).items.contains_key(&key) {
+                return json!({ "Error": { "Code": "DuplicateItem", "Message": "as told" }, "TableName": table });
+            }
+            tables.put(table, item, "insert");
+            match refused {
+                Some(code) => json!({ "Error": { "Code": code, "Message": "as told" } }),
+                None => json!({ "TableName": table }),
+            }
+        })
+        .collect();
+    Answer::json(200, &json!({ "Responses": responses }))
+}
+
+/// Table and attribute names of an insert.
+fn insert(statement: &str) -> Option<(&str, Vec<&str>)> {
+    let (table, rest) = statement.strip_prefix("INSERT INTO \"")?.split_once("\" VALUE {")?;
+    let names = rest.strip_suffix('}')?.split(", ");
+    let names: Option<Vec<_>> = names.map(|field| field.strip_prefix('\'')?.strip_suffix("': ?")).collect();
+    Some((table, names?))
+}
+
+fn get(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn Partial) -> Answer {
+    let Some(Value::Object(asked)) = request.remove("RequestItems") else {
+        return Answer::error(400, "ValidationException");
+    };
+    let (mut responses, mut unprocessed) = (Map::new(), Map::new());
+    for (name, mut asked) in asked {
+        let Some(Value::Array(mut keys)) = asked.get_mut("Keys").map(Value::take) else {
+            return Answer::error(400, "ValidationException");
+        };
+        let distinct: BTreeSet<Key> = keys.iter().filter_map(|item| item.as_object().map(key)).collect();
+        if keys.is_empty() || keys.len() > 100 || distinct.len() != keys.len() {
+            return Answer::error(400, "ValidationException");
+        }
+        // Whoever asks may ask in any order; what fails must not depend on it.
+        keys.sort_by_key(|item| item.as_object().map(key));
+        let mut found = Vec::new();
+        let mut left = Vec::new();
+        let table = tables.table(&name);
+        for asked in keys {
+            let key = asked.as_object().map(key).unwrap();
+            if partial.refuse(&shown(&key)).is_some() {
+                left.push(asked);
+            } else if let Some(item) = table.items.get(&key) {
+                found.push(Value::Object(item.clone()));
+            }
+        }
+        responses.insert(name.clone(), Value::Array(found));
+        if !left.is_empty() {
+            asked["Keys"] = Value::Array(left);
+            unprocessed.insert(name, asked);
+        }
+    }
+    Answer::json(200, &json!({ "Responses": responses, "UnprocessedKeys": unprocessed }))
+}
+
+fn write(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn Partial) -> Answer {
+    let Some(Value::Object(asked)) = request.remove("RequestItems") else {
+        return Answer::error(400, "ValidationException");
+    };
+    let mut unprocessed = Map::new();
+    for (name, writes) in asked {
+        let Value::Array(writes) = writes else { return Answer::error(400, "ValidationException") };
+        let mut left = Vec::new();
+        for one in writes {
+            let Some(item) = one.pointer("/PutRequest/Item").and_then(Value::as_object) else {
+                return Answer::error(400, "ValidationException");
+            };
+            if partial.refuse(&shown(&key(item))).is_some() {
+                left.push(one);
+            } else {
+                tables.put(&name, item.clone(), "put");
+            }
+        }
+        if !left.is_empty() {
+            unprocessed.insert(name, Value::Array(left));
+        }
+    }
+    Answer::json(200, &json!({ "UnprocessedItems": unprocessed }))
+}
+
+fn put(tables: &mut Tables, mut request: Map<String, Value>) -> Answer {
+    match (request.remove("TableName"), request.remove("Item")) {
+        (Some(Value::String(table)), Some(Value::Object(item))) => {
+            tables.put(&table, item, "put");
+            Answer::json(200, &json!({}))
+        }
+        _ => Answer::error(400, "ValidationException"),
+    }
+}
+
+/// All revisions of a post, or those before one of which a person knew.
+fn query(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
+    let value = |name: &str| request.get("ExpressionAttributeValues").and_then(|values| values.get(name));
+    let name = request.get("TableName").and_then(Value::as_str);
+    let post = value(":post").and_then(|post| post.get("S")).and_then(Value::as_str);
+    let (Some(name), Some(post)) = (name, post) else { return Answer::error(400, "ValidationException") };
+    let before = value(":revision").and_then(|value| value.get("N")?.as_str()?.parse().ok());
+    let bound = before.unwrap_or(u64::MAX);
+    let table = tables.table(name);
+    let items: Vec<_> = table
+        .items
+        .range((post.to_owned(), 0)..(post.to_owned(), bound))
+        .map(|(_, item)| item)
+        .filter(|item| {
+            request.get("FilterExpression").is_none()
+                || text(item, "decided_by") == Some("human")
+                || text(item, "verdict_before") == Some("yes")
+        })
+        .collect();
+    Answer::json(200, &json!({ "Items": items, "Count": items.len(), "ScannedCount": items.len() }))
+}
