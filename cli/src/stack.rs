@@ -33,6 +33,7 @@ impl Stack {
             credentials: get("AWS_ACCESS_KEY_ID")
                 .zip(get("AWS_SECRET_ACCESS_KEY"))
                 .filter(|_| get("AWS_SESSION_TOKEN").is_none()),
+            ..Connection::default()
         })
         .await;
         Ok(Self { variables, aws })

@@ -93,7 +93,7 @@ pub struct App {
     /// What the deployment says.
     pub config: Config,
     /// Model, policy and feature definitions.
-    pub judge: Judge,
+    pub judge: Arc<Judge>,
     /// The decision table.
     pub decisions: Arc<dyn DecisionStore>,
     /// The feature table.
@@ -196,7 +196,7 @@ fn current(config: &Config, definitions: &Definitions, aws: &Aws, objects: &Arc<
     let wait = if degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
     let decisions = DynamoDecisions::new(aws, &config.decisions_table).kept_days(config.decision_days);
     let app = App {
-        judge: Judge { model: live.model, policy: live.policy, definitions: definitions.clone(), degraded },
+        judge: Arc::new(Judge { model: live.model, policy: live.policy, definitions: definitions.clone(), degraded }),
         decisions: Arc::new(decisions),
         features: Arc::new(DynamoFeatures::new(aws, &config.features_table, Arc::new(definitions.clone()))),
         objects: objects.clone(),

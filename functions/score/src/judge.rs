@@ -4,7 +4,7 @@ use crate::App;
 use crate::work::{State, Trouble, Work};
 use domain::Timestamp;
 use features::views::Lookup;
-use runtime::{isolate, telemetry};
+use runtime::isolate;
 use scoring::{Explain, Subject, Text};
 use store::{Deadline, StoreError};
 
@@ -23,7 +23,7 @@ pub(crate) fn judge(app: &App, work: &mut Work) {
             text,
             verdict_before: *verdict_before,
             received_at: item.received_at,
-            decided_at: Timestamp::from_millis(telemetry::now_ms()),
+            decided_at: Timestamp::from_millis(work.invocation.now_ms()),
             explain: Explain::AboveApprove,
         };
         let judged = isolate(|| {

@@ -22,10 +22,10 @@ use runtime::{BatchResponse, Invocation, SqsBatch};
 
 /// Decides a batch of messages and says which are to be delivered again.
 pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
-    let mut work = load::load(app, &batch, invocation.deadline).await;
+    let mut work = load::load(app, &batch, invocation).await;
     judge::judge(app, &mut work);
     record::record(app, &mut work).await;
     emit::emit(app, &mut work).await;
     quarantine::quarantine(app, &mut work).await;
-    report::report(app, &batch, &work, invocation)
+    report::report(app, &batch, &work)
 }

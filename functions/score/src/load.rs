@@ -6,7 +6,8 @@ use crate::work::{Deadlines, Item, State, Trouble, Work};
 use domain::{MAX_POST_BYTES, Post, PostId, Revision, Timestamp, VerdictBefore};
 use features::views::RowKey;
 use futures::future::join_all;
-use runtime::{SqsBatch, SqsMessage, isolate, telemetry};
+use runtime::planted::planted;
+use runtime::{Invocation, SqsBatch, SqsMessage, isolate};
 use scoring::Text;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -18,11 +19,11 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Reads every message, fetches what they refer to, and looks up features and earlier verdicts.
-pub(crate) async fn load(app: &App, batch: &SqsBatch, end: Deadline) -> Work {
-    let deadlines = Deadlines::until(end);
+pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) -> Work {
+    let deadlines = Deadlines::until(invocation.deadline);
     let mut items = Vec::new();
     for (index, message) in batch.messages.iter().enumerate() {
-        items.extend(read(index, message));
+        items.extend(read(index, message, invocation.now_ms()));
     }
     let fetched_by = deadlines.load.min(Deadline::now() + FETCH_TIMEOUT);
     let mut items = join_all(items.into_iter().map(|item| fetch(app, item, fetched_by))).await;
@@ -30,7 +31,7 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, end: Deadline) -> Work {
     let keys: BTreeSet<RowKey> = posts(&items).flat_map(|post| app.judge.definitions.keys(post)).collect();
     let looked_up_by = deadlines.load.min(Deadline::now() + LOOKUP_TIMEOUT);
     let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), verdicts(app, &mut items, looked_up_by));
-    Work { items, lookups, deadlines, tasks_sent: 0, actions_sent: 0 }
+    Work { items, lookups, deadlines, invocation, tasks_sent: 0, actions_sent: 0 }
 }
 
 fn posts(items: &[Item]) -> impl Iterator<Item = &Post> {
@@ -48,8 +49,8 @@ struct Unfetched {
     intake: Result<Intake, Reject>,
 }
 
-fn read(index: usize, message: &SqsMessage) -> Vec<Unfetched> {
-    let received_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or_else(telemetry::now_ms));
+fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
+    let received_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or(now_ms));
     let unfetched = |original: &str, intake| Unfetched {
         message: index,
         received_at,
@@ -137,12 +138,16 @@ async fn object(app: &App, bucket: &str, key: &str, deadline: Deadline) -> Resul
         Err(error) if error.code == TOO_LARGE => {
             Err(rejected("too_large", format!("the object has more than {MAX_POST_BYTES} bytes")))
         }
+        Err(_) if planted("transient-is-poison") => Err(rejected("object_missing", "not there".to_owned())),
         Err(error) => Err(Trouble::Retry(error)),
     }
 }
 
 /// Law 2 inside a batch: of several posts with the same id and revision the first is decided.
 fn mark_repeats(items: &mut [Item]) {
+    if planted("no-dedupe-in-batch") {
+        return;
+    }
     let mut first: HashMap<(PostId, Revision), usize> = HashMap::new();
     for (index, item) in items.iter_mut().enumerate() {
         if let State::Loaded { post, .. } = &item.state {
@@ -168,6 +173,7 @@ async fn verdicts(app: &App, items: &mut [Item], deadline: Deadline) {
         *verdict = match found {
             Ok(true) => VerdictBefore::Yes,
             Ok(false) => VerdictBefore::No,
+            Err(_) if planted("history-unavailable-is-none") => VerdictBefore::No,
             Err(_) => VerdictBefore::Unavailable,
         };
     }))

@@ -4,6 +4,7 @@ use crate::App;
 use crate::work::{State, Trouble, Work};
 use domain::sha256_hex;
 use futures::future::join_all;
+use runtime::planted::planted;
 use std::collections::BTreeMap;
 use store::Object;
 
@@ -26,6 +27,7 @@ pub(crate) async fn quarantine(app: &App, work: &mut Work) {
         let kept = app.objects.put(&app.config.artifacts_bucket, &key, Object { bytes, metadata }, deadline).await;
         item.state = match kept {
             Ok(()) => State::Quarantined { kind },
+            Err(_) if planted("quarantine-not-awaited") => State::Quarantined { kind },
             Err(error) => State::Trouble(Trouble::Retry(error)),
         };
     }))

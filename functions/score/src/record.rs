@@ -3,6 +3,7 @@
 use crate::work::{State, Trouble, Work};
 use crate::{App, cost};
 use domain::{DecisionRecord, PostId, Revision};
+use runtime::planted::planted;
 use store::{Inserted, StoreError, item_size, write_units};
 
 /// One write unit.
@@ -52,6 +53,10 @@ async fn take_over(app: &App, work: &mut Work, existing: Vec<(usize, (PostId, Re
     for (place, answer) in places.into_iter().zip(found) {
         let Some(item) = work.items.get_mut(place) else { continue };
         item.state = match answer {
+            Ok(Some(_)) if planted("own-decision-sent") => match &item.state {
+                State::Decided { record, .. } => State::Decided { record: record.clone(), stored: true, new: false },
+                _ => continue,
+            },
             Ok(Some(record)) => State::Decided { record: Box::new(record), stored: true, new: false },
             // It stood there a moment ago: expired, or erased. The next delivery decides anew.
             Ok(None) => State::Trouble(Trouble::Retry(StoreError::transient("reading decisions", "gone again"))),

@@ -2,6 +2,7 @@
 
 use domain::{DecisionRecord, Post, Timestamp, VerdictBefore};
 use features::views::{Lookup, RowKey};
+use runtime::Invocation;
 use scoring::Text;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -91,6 +92,7 @@ pub(crate) struct Work {
     pub(crate) items: Vec<Item>,
     pub(crate) lookups: HashMap<RowKey, Lookup>,
     pub(crate) deadlines: Deadlines,
+    pub(crate) invocation: Invocation,
     pub(crate) tasks_sent: usize,
     pub(crate) actions_sent: usize,
 }

@@ -3,6 +3,7 @@
 //! `lambda_runtime`; it knows nothing of posts.
 
 mod panics;
+pub mod planted;
 mod sqs;
 pub mod telemetry;
 
@@ -22,8 +23,23 @@ pub type Error = lambda_runtime::Error;
 pub struct Invocation {
     /// When Lambda ends the function.
     pub deadline: Instant,
+    /// The same on the wall clock, in milliseconds since the epoch.
+    pub deadline_ms: i64,
     /// Whether this is the first invocation of the process.
     pub cold_start: bool,
+}
+
+impl Invocation {
+    /// Milliseconds since the epoch now, on the clock that the deadline was given on.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        let now = Instant::now();
+        let milliseconds = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        match self.deadline.checked_duration_since(now) {
+            Some(left) => self.deadline_ms.saturating_sub(milliseconds(left)),
+            None => self.deadline_ms.saturating_add(milliseconds(now.duration_since(self.deadline))),
+        }
+    }
 }
 
 /// Serves batches of SQS messages until Lambda ends the process. The handler returns the messages that are to be
@@ -40,7 +56,12 @@ where
     let cold = std::cell::Cell::new(true);
     let (handler, cold) = (&handler, &cold);
     lambda_runtime::run(service_fn(async move |event: LambdaEvent<Box<RawValue>>| {
-        let invocation = Invocation { deadline: deadline(event.context.deadline), cold_start: cold.replace(false) };
+        let deadline_ms = event.context.deadline;
+        let invocation = Invocation {
+            deadline: deadline(deadline_ms),
+            deadline_ms: i64::try_from(deadline_ms).unwrap_or(i64::MAX),
+            cold_start: cold.replace(false),
+        };
         let batch = SqsBatch::parse(&event.payload)?;
         Ok::<_, Error>(handler(batch, invocation).await)
     }))

@@ -1,5 +1,6 @@
 //! Panics that fail one message, and say where without saying what.
 
+use crate::planted::planted;
 use crate::telemetry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,6 +14,9 @@ pub struct Panicked;
 /// # Errors
 /// [`Panicked`] where it did.
 pub fn isolate<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    if planted("panic-fails-batch") {
+        return Ok(work());
+    }
     // What a panicking message leaves behind is dropped with it; nothing it touched is shared.
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
 }

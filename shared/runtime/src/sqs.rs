@@ -1,6 +1,7 @@
 //! The SQS event as Lambda delivers it, and the partial batch response.
 
 use crate::Error;
+use crate::planted::planted;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -95,8 +96,9 @@ struct BatchItemFailure {
 impl BatchResponse {
     /// Asks for these messages again. Ids are those of the batch: an empty or unknown one would fail it whole.
     pub fn deliver_again<'a>(messages: impl IntoIterator<Item = &'a SqsMessage>) -> Self {
-        let failures =
-            messages.into_iter().map(|message| BatchItemFailure { item_identifier: message.message_id.clone() });
+        let failures = messages.into_iter().map(|message| BatchItemFailure {
+            item_identifier: if planted("empty-item-identifier") { String::new() } else { message.message_id.clone() },
+        });
         Self { batch_item_failures: failures.collect() }
     }
 

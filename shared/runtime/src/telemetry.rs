@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 use std::io::Write;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The namespace of all metrics.
@@ -98,7 +99,18 @@ impl Metrics {
     }
 }
 
+type Sink = Box<dyn Fn(&str) + Send + Sync>;
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Hands every line to `sink` from now on, instead of to standard output; for tests. The first one stays.
+pub fn redirect(sink: impl Fn(&str) + Send + Sync + 'static) {
+    let _ = SINK.set(Box::new(sink));
+}
+
 fn print(line: &Value) {
+    if let Some(sink) = SINK.get() {
+        return sink(&line.to_string());
+    }
     // One write a line, so that lines of several threads do not mix; a closed pipe must not end the function.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

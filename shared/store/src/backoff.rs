@@ -1,6 +1,7 @@
 //! Waiting between tries of what the SDK does not retry: unprocessed keys, failed entries, throttled statements.
 
 use crate::Deadline;
+use crate::planted::planted;
 use std::time::Duration;
 
 /// The first wait is at most this long; each further one at most twice the last.
@@ -26,7 +27,7 @@ impl Backoff {
     pub async fn wait(&mut self) -> bool {
         let wait = self.bound.mul_f64(fastrand::f64());
         self.bound = (self.bound * 2).min(LONGEST);
-        if Deadline::now() + wait >= self.deadline {
+        if Deadline::now() + wait >= self.deadline && !planted("retry-past-deadline") {
             return false;
         }
         tokio::time::sleep(wait).await;

@@ -1,5 +1,6 @@
 //! The decision table. Its item is the idempotency record: inserted once, whoever comes second reads it (law 2).
 
+use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws, item};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
@@ -93,12 +94,25 @@ impl DynamoDecisions {
             for (index, statement) in open {
                 // A statement without an answer is not known to be done.
                 let Some(response) = responses.next() else {
+                    if planted("short-answer-is-success") {
+                        set(&mut answers, index, Ok(Inserted::New));
+                        continue;
+                    }
                     set(&mut answers, index, Err(StoreError::transient(DOING, "no answer for this statement")));
                     again.push((index, statement));
                     continue;
                 };
                 let code = response.error.and_then(|error| error.code).map(|code| code.as_str().to_owned());
                 match code.as_deref() {
+                    Some("DuplicateItem") if planted("duplicate-is-an-error") => {
+                        set(&mut answers, index, Err(StoreError::transient(DOING, "DuplicateItem")));
+                    }
+                    Some("DuplicateItem") if self.planted_put(records.get(index)).await => {
+                        set(&mut answers, index, Ok(Inserted::New));
+                    }
+                    Some(code) if code != "DuplicateItem" && planted("statement-error-ignored") => {
+                        set(&mut answers, index, Ok(Inserted::New));
+                    }
                     None => set(&mut answers, index, Ok(Inserted::New)),
                     Some("DuplicateItem" | "ConditionalCheckFailed") => {
                         set(&mut answers, index, Ok(Inserted::Exists));
@@ -118,6 +132,20 @@ impl DynamoDecisions {
             }
         }
         answers
+    }
+
+    /// The planted faults that write what another has decided already.
+    async fn planted_put(&self, record: Option<&DecisionRecord>) -> bool {
+        let (any, human) = (planted("unconditional-put"), planted("human-overwritten"));
+        let Some(item) = record.filter(|_| any || human).and_then(|record| item::to_item(record).ok()) else {
+            return false;
+        };
+        let mut put = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        if human {
+            let is_human = AttributeValue::S("human".to_owned());
+            put = put.condition_expression("decided_by = :human").expression_attribute_values(":human", is_human);
+        }
+        put.send().await.is_ok()
     }
 
     fn statement(&self, record: &DecisionRecord) -> Result<BatchStatementRequest, StoreError> {

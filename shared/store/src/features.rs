@@ -2,6 +2,7 @@
 
 use crate::decisions::{KEYS_A_CALL, unprocessed};
 use crate::item::{self, Item};
+use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
@@ -75,8 +76,16 @@ impl DynamoFeatures {
                 .build();
             let Ok(asked) = asked else { return looked_up };
             let request = self.client.batch_get_item().request_items(&self.table, asked).send();
-            let Ok(answer) = aws::call("reading features", deadline, request).await else { return looked_up };
-            let left = unprocessed(answer.unprocessed_keys);
+            let Ok(answer) = aws::call("reading features", deadline, request).await else {
+                if planted("unavailable-is-missing") {
+                    looked_up.values_mut().for_each(|lookup| *lookup = Lookup::Missing);
+                }
+                return looked_up;
+            };
+            let mut left = unprocessed(answer.unprocessed_keys);
+            if planted("unprocessed-keys-ignored") {
+                left.clear();
+            }
             let found: HashMap<String, Item> = answer
                 .responses
                 .unwrap_or_default()

@@ -10,6 +10,7 @@ mod decisions;
 mod features;
 mod item;
 mod objects;
+pub mod planted;
 mod queue;
 
 pub use aws::{Aws, Connection, connect};

@@ -1,5 +1,6 @@
 //! Queues that decisions owe messages to.
 
+use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws};
 use async_trait::async_trait;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
@@ -66,6 +67,9 @@ impl SqsQueue {
                 if let Ok(index) = sent.id.parse() {
                     set(&mut answers, index, Ok(()));
                 }
+            }
+            if planted("failed-entries-ignored") {
+                return vec![Ok(()); messages.len()];
             }
             for failed in &answer.failed {
                 if let Ok(index) = failed.id.parse() {

@@ -106,10 +106,10 @@ impl Cloud {
         }
     }
 
-    /// Every write to a table since the beginning, in order.
+    /// The writes to a table after the first `known`, in order.
     #[must_use]
-    pub fn writes(&self, table: &str) -> Vec<dynamodb::Write> {
-        self.state().tables.writes(table)
+    pub fn writes(&self, table: &str, known: usize) -> Vec<dynamodb::Write> {
+        self.state().tables.writes(table, known)
     }
 
     /// Writes an item whatever stands there, as somebody else would.
@@ -117,16 +117,10 @@ impl Cloud {
         self.state().tables.put(table, item, by);
     }
 
-    /// The bodies that a queue was sent, in order.
+    /// The bodies that a queue was sent after the first `known`, in order.
     #[must_use]
-    pub fn sent(&self, queue: &str) -> Vec<String> {
-        self.state().queues.get(queue).cloned().unwrap_or_default()
-    }
-
-    /// How many messages a queue was sent.
-    #[must_use]
-    pub fn sent_count(&self, queue: &str) -> usize {
-        self.state().queues.get(queue).map_or(0, Vec::len)
+    pub fn sent(&self, queue: &str, known: usize) -> Vec<String> {
+        self.state().queues.get(queue).and_then(|bodies| bodies.get(known..)).unwrap_or_default().to_vec()
     }
 
     /// The bytes of an object.

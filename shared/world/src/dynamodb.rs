@@ -3,6 +3,7 @@
 use crate::cloud::{Answer, Cloud, Partial};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// An item: attribute values by name, in DynamoDB's JSON.
 pub type Item = Map<String, Value>;
@@ -11,7 +12,7 @@ pub type Item = Map<String, Value>;
 #[derive(Clone)]
 pub struct Write {
     /// What stands there now.
-    pub item: Item,
+    pub item: Arc<Item>,
     /// The operation, or whoever else wrote it.
     pub by: String,
     /// Whether something stood there before.
@@ -23,7 +24,7 @@ type Key = (String, u64);
 
 #[derive(Default)]
 struct Table {
-    items: BTreeMap<Key, Item>,
+    items: BTreeMap<Key, Arc<Item>>,
     writes: Vec<Write>,
 }
 
@@ -38,13 +39,15 @@ impl Tables {
         self.0.get_mut(name).unwrap()
     }
 
-    pub(crate) fn writes(&self, table: &str) -> Vec<Write> {
-        self.0.get(table).map(|table| table.writes.clone()).unwrap_or_default()
+    pub(crate) fn writes(&self, table: &str, known: usize) -> Vec<Write> {
+        self.0.get(table).and_then(|table| table.writes.get(known..)).unwrap_or_default().to_vec()
     }
 
     pub(crate) fn put(&mut self, table: &str, item: Item, by: &str) {
         let table = self.table(table);
-        let replaced = table.items.insert(key(&item), item.clone()).is_some();
+        let key = key(&item);
+        let item = Arc::new(item);
+        let replaced = table.items.insert(key, item.clone()).is_some();
         table.writes.push(Write { item, by: by.to_owned(), replaced });
     }
 }
@@ -158,10 +161,10 @@ fn get(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn P
             if partial.refuse(&shown(&key)).is_some() {
                 left.push(asked);
             } else if let Some(item) = table.items.get(&key) {
-                found.push(Value::Object(item.clone()));
+                found.push(item.clone());
             }
         }
-        responses.insert(name.clone(), Value::Array(found));
+        responses.insert(name.clone(), json!(found));
         if !left.is_empty() {
             asked["Keys"] = Value::Array(left);
             unprocessed.insert(name, asked);
@@ -198,6 +201,12 @@ fn write(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn
 fn put(tables: &mut Tables, mut request: Map<String, Value>) -> Answer {
     match (request.remove("TableName"), request.remove("Item")) {
         (Some(Value::String(table)), Some(Value::Object(item))) => {
+            // The one condition that is known here: over a person's decision and nothing else.
+            let stands = tables.table(&table).items.get(&key(&item));
+            if request.contains_key("ConditionExpression") && stands.and_then(|item| text(item, "decided_by")) != Some("human")
+            {
+                return Answer::error(400, "ConditionalCheckFailedException");
+            }
             tables.put(&table, item, "put");
             Answer::json(200, &json!({}))
         }
@@ -217,7 +226,7 @@ fn query(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
     let items: Vec<_> = table
         .items
         .range((post.to_owned(), 0)..(post.to_owned(), bound))
-        .map(|(_, item)| item)
+        .map(|(_, item)| item.as_ref())
         .filter(|item| {
             request.get("FilterExpression").is_none()
                 || text(item, "decided_by") == Some("human")

@@ -306,7 +306,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             test_panic: true,
             root: PathBuf::new(),
         },
-        judge,
+        judge: Arc::new(judge),
         decisions: Arc::new(Shared(world.clone())),
         features: Arc::new(Shared(world.clone())),
         objects: Arc::new(Shared(world.clone())),
@@ -373,7 +373,8 @@ pub async fn deliver<B: Clone + Into<Body>>(app: &App, bodies: &[B]) -> Vec<usiz
 
 pub async fn deliver_within<B: Clone + Into<Body>>(app: &App, bodies: &[B], left: Duration) -> Vec<usize> {
     let bodies: Vec<Body> = bodies.iter().cloned().map(Into::into).collect();
-    let invocation = Invocation { deadline: Deadline::now() + left, cold_start: false };
+    let deadline_ms = runtime::telemetry::now_ms() + i64::try_from(left.as_millis()).unwrap();
+    let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
     let response = score::handle(app, batch(&bodies), invocation).await;
     response.failures().map(|id| id.trim_start_matches('m').parse().unwrap()).collect()
 }

@@ -25,6 +25,7 @@ async fn stack(test: &str) -> Option<(Aws, HashMap<String, String>)> {
         endpoint_url: get("AWS_ENDPOINT_URL"),
         region: get("AWS_REGION"),
         credentials: get("AWS_ACCESS_KEY_ID").zip(get("AWS_SECRET_ACCESS_KEY")),
+        ..Connection::default()
     };
     Some((store::connect(connection).await, variables))
 }
@@ -121,6 +122,7 @@ async fn a_service_out_of_reach_is_an_error_for_each() {
         endpoint_url: Some("http://127.0.0.1:9".to_owned()),
         region: Some("us-east-1".to_owned()),
         credentials: Some(("test".to_owned(), "test".to_owned())),
+        ..Connection::default()
     };
     let aws = store::connect(connection).await;
     let by = || Deadline::now() + Duration::from_secs(5);

@@ -1,0 +1,263 @@
+//! What must hold, said once more and otherwise than the code under test says it: from the bare items and messages.
+
+use crate::posts::{ARTIFACTS, Key, Part, Posts};
+use crate::service::{ACTIONS, DECISIONS, TASKS};
+use domain::Timestamp;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use world::{Cloud, Item};
+
+/// The longest invocation, in milliseconds: how far what it saw may lie behind what it wrote.
+const INVOCATION_MS: i64 = 30_000;
+
+/// A stored decision, and what it owes.
+struct Decided {
+    item: Arc<Item>,
+    task: Option<String>,
+    action: Option<String>,
+    /// When a person decided, in milliseconds.
+    human_at: Option<i64>,
+}
+
+/// Watches an AWS, and says what is wrong.
+pub struct Checker<'a> {
+    cloud: Arc<Cloud>,
+    posts: &'a Posts,
+    writes: usize,
+    decided: BTreeMap<Key, Decided>,
+    /// Messages sent, by queue: ids with the body that came first.
+    sent: BTreeMap<&'static str, BTreeMap<String, String>>,
+    seen: BTreeMap<&'static str, usize>,
+    repeated: usize,
+    pub violations: BTreeSet<String>,
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> &'a str {
+    item.get(name).and_then(|value| value.get("S")?.as_str()).unwrap_or_default()
+}
+
+fn number(item: &Item, name: &str) -> u64 {
+    item.get(name).and_then(|value| value.get("N")?.as_str()?.parse().ok()).unwrap_or(0)
+}
+
+fn millis(item: &Item, name: &str) -> i64 {
+    text(item, name).parse::<Timestamp>().map_or(0, Timestamp::millis)
+}
+
+impl<'a> Checker<'a> {
+    pub fn new(cloud: &Arc<Cloud>, posts: &'a Posts) -> Self {
+        Self {
+            cloud: cloud.clone(),
+            posts,
+            writes: 0,
+            decided: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            repeated: 0,
+            violations: BTreeSet::new(),
+        }
+    }
+
+    pub fn wrong(&mut self, what: impl Into<String>) {
+        self.violations.insert(what.into());
+    }
+
+    /// Takes in what was written and sent since the last time.
+    pub fn look(&mut self) {
+        for write in self.cloud.writes(DECISIONS, self.writes) {
+            self.writes += 1;
+            let key = (text(&write.item, "post_id").to_owned(), number(&write.item, "revision"));
+            match (&*write.by, self.decided.get_mut(&key)) {
+                ("insert", None) => self.inserted(key, write.item),
+                ("reviewer", Some(decided)) => {
+                    decided.human_at = Some(millis(&write.item, "decided_at"));
+                    decided.item = write.item;
+                }
+                (_, Some(decided)) if decided.human_at.is_some() => {
+                    self.wrong(format!("a person's decision on {key:?} was overwritten"));
+                }
+                _ => self.wrong(format!("the decision on {key:?} was overwritten")),
+            }
+        }
+        for queue in [TASKS, ACTIONS] {
+            let seen = self.seen.get(queue).copied().unwrap_or(0);
+            for body in self.cloud.sent(queue, seen) {
+                *self.seen.entry(queue).or_default() += 1;
+                self.arrived(queue, body);
+            }
+        }
+    }
+
+    fn inserted(&mut self, key: Key, item: Arc<Item>) {
+        if !self.posts.authors.contains_key(&key) {
+            return self.wrong(format!("{key:?} was decided and never sent"));
+        }
+        let (id, decision) = (text(&item, "decision_id"), text(&item, "decision"));
+        let action = match decision {
+            "hide" => Some("hide"),
+            _ if key.1 > 1 => Some("publish"),
+            _ => None,
+        };
+        let decided = Decided {
+            task: (decision != "approve").then(|| format!("{id}-task")),
+            action: action.map(|action| format!("{id}-1-{action}")),
+            human_at: None,
+            item,
+        };
+        for wrong in self.evidence(&key, &decided.item) {
+            self.wrong(wrong);
+        }
+        self.decided.insert(key, decided);
+    }
+
+    /// Whether a decision was made on what is true, and on enough of it.
+    fn evidence(&self, key: &Key, item: &Item) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let features = &item["features"]["M"];
+        let listed = |name: &str| {
+            let list = features.pointer(&format!("/{name}/L")).and_then(Value::as_array);
+            list.into_iter().flatten().any(|feature| feature["S"] == "prior_violations")
+        };
+        let value = features.pointer("/values/M/prior_violations/N").and_then(Value::as_str);
+        let row = self.posts.authors[key].as_ref().and_then(|author| self.posts.violations.get(author));
+        match row {
+            Some(_) if listed("unavailable") => {}
+            Some(row) if value == Some(&row.to_string()) && !listed("missing") => {}
+            None if value.is_none() && (listed("missing") || listed("unavailable")) => {}
+            _ => wrong.push(format!("{key:?}: the author's row says {row:?}, the record {value:?}: {features}")),
+        }
+        let history = text(item, "verdict_before");
+        let scored = item["scores"].pointer("/M/hate/M/state/S") == Some(&Value::from("ok"));
+        if text(item, "decision") == "approve" && (!scored || history == "unavailable") {
+            wrong.push(format!("{key:?} was approved without the evidence that the policy requires"));
+        }
+        let before = self.decided.range((key.0.clone(), 0)..key.clone());
+        let known = before.filter_map(|(_, decided)| decided.human_at).min();
+        let looked_at = millis(item, "decided_at") - INVOCATION_MS;
+        if known.is_some_and(|at| at < looked_at) && (history.is_empty() || text(item, "decision") == "approve") {
+            wrong.push(format!("{key:?} came after a person's verdict and was not looked at"));
+        }
+        wrong
+    }
+
+    fn arrived(&mut self, queue: &'static str, body: String) {
+        let message: Value = serde_json::from_str(&body).unwrap();
+        let field = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+        let key = (field("post_id"), message["revision"].as_u64().unwrap_or(0));
+        let id = field(if queue == TASKS { "task_id" } else { "action_id" });
+        let Some(decided) = self.decided.get(&key) else {
+            return self.wrong(format!("{queue}: a message about {key:?}, which is not decided"));
+        };
+        let owed = if queue == TASKS { &decided.task } else { &decided.action };
+        if owed.as_deref() != Some(&*id) {
+            let what = format!("{queue}: {id} about {key:?}, owed is {owed:?}");
+            return self.wrong(what);
+        }
+        // A task says what was decided; after a verdict the item says something else.
+        if queue == TASKS && decided.human_at.is_none() && field("decision") != text(&decided.item, "decision") {
+            let what = format!("tasks: {key:?} is asked about as {}, decided otherwise", field("decision"));
+            return self.wrong(what);
+        }
+        match self.sent.entry(queue).or_default().entry(id) {
+            std::collections::btree_map::Entry::Vacant(slot) => {
+                slot.insert(body);
+            }
+            std::collections::btree_map::Entry::Occupied(first) => {
+                self.repeated += 1;
+                if *first.get() != body {
+                    let what = format!("{queue}: {} came twice and says different things", first.key());
+                    self.wrong(what);
+                }
+            }
+        }
+    }
+
+    fn was_sent(&self, queue: &str, id: &str) -> bool {
+        self.sent.get(queue).is_some_and(|sent| sent.contains_key(id))
+    }
+
+    /// What is still owed for a part of a message; `None` where nothing is.
+    pub fn open(&self, part: &Part) -> Option<String> {
+        match part {
+            Part::Kept(digest) => {
+                let kept = self.cloud.object(ARTIFACTS, &format!("quarantine/{digest}")).is_some();
+                (!kept).then(|| format!("{digest} is not in quarantine"))
+            }
+            Part::Post(key) => {
+                let Some(decided) = self.decided.get(key) else { return Some(format!("{key:?} is not decided")) };
+                if let Some(task) = decided.task.as_ref().filter(|task| !self.was_sent(TASKS, task)) {
+                    return Some(format!("{key:?}: the task {task} was not sent"));
+                }
+                // A verdict that came in between takes the place of what the machine wanted.
+                let action = decided.action.as_ref().filter(|_| decided.human_at.is_none());
+                let action = action.filter(|action| !self.was_sent(ACTIONS, action))?;
+                Some(format!("{key:?}: the action {action} was not sent"))
+            }
+        }
+    }
+
+    /// Called when the queue forgets a message.
+    pub fn acknowledged(&mut self, parts: &[Part]) {
+        self.look();
+        for part in parts {
+            if let Some(open) = self.open(part) {
+                self.wrong(format!("acknowledged too early: {open}"));
+            }
+        }
+    }
+
+    /// At the end: every part is in exactly one of decided, quarantined, in flight.
+    pub fn at_the_end(&mut self, in_flight: &BTreeSet<Part>) -> Totals {
+        self.look();
+        let mut totals = Totals { repeated: self.repeated, ..Totals::default() };
+        let parts: BTreeSet<&Part> = self.posts.parts.iter().collect();
+        for part in parts {
+            let open = self.open(part);
+            match (part, open, in_flight.contains(part)) {
+                (Part::Post(_), None, _) => totals.decided += 1,
+                (Part::Kept(_), None, _) => totals.quarantined += 1,
+                (_, Some(_), true) => totals.in_flight += 1,
+                (_, Some(open), false) => self.wrong(format!("lost: {open}")),
+            }
+        }
+        let expected: BTreeSet<String> = self
+            .posts
+            .parts
+            .iter()
+            .filter_map(|part| if let Part::Kept(digest) = part { Some(format!("quarantine/{digest}")) } else { None })
+            .collect();
+        for key in self.cloud.keys(ARTIFACTS, "quarantine/") {
+            if !expected.contains(&key) {
+                self.wrong(format!("{key} is in quarantine and is no poison"));
+            }
+        }
+        totals
+    }
+
+    /// Tasks whose decisions no person has touched.
+    pub fn reviewable(&mut self) -> Vec<Arc<Item>> {
+        self.look();
+        let open = self.decided.values().filter(|decided| {
+            decided.human_at.is_none() && decided.task.as_ref().is_some_and(|task| self.was_sent(TASKS, task))
+        });
+        open.map(|decided| decided.item.clone()).collect()
+    }
+
+    /// How far a batch is: decided, messages sent, quarantined.
+    pub fn progress(&mut self) -> (usize, usize, usize) {
+        self.look();
+        let sent = self.sent.values().map(BTreeMap::len).sum();
+        (self.decided.len(), sent, self.cloud.keys(ARTIFACTS, "quarantine/").len())
+    }
+}
+
+/// What became of the posts of a run.
+#[derive(Default, Debug, Clone, PartialEq, Eq)]
+pub struct Totals {
+    pub decided: usize,
+    pub quarantined: usize,
+    pub in_flight: usize,
+    /// Tasks and actions that came more than once.
+    pub repeated: usize,
+}

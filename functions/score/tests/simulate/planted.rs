@@ -1,0 +1,50 @@
+//! Faults planted in the code, to see that the simulation catches them.
+
+use crate::run::{Climate, run};
+use scoring::Judge;
+use std::sync::Arc;
+
+/// Names in the code, and what each does.
+pub const FAULTS: [(&str, &str); 19] = [
+    ("acknowledge-before-send", "a message is acknowledged though its task or action was not sent"),
+    ("unconditional-put", "a decision that stands there is written over"),
+    ("human-overwritten", "a person's decision is written over, a machine's is not"),
+    ("failed-entries-ignored", "`Failed[]` of SendMessageBatch counts as sent"),
+    ("unprocessed-keys-ignored", "`UnprocessedKeys` of BatchGetItem count as missing"),
+    ("statement-error-ignored", "a statement's own error counts as stored"),
+    ("short-answer-is-success", "statements that the answer does not name count as stored"),
+    ("duplicate-is-an-error", "`DuplicateItem` is not understood"),
+    ("empty-item-identifier", "failures are reported with empty ids"),
+    ("no-dedupe-in-batch", "the same post twice in a batch is decided twice"),
+    ("repeat-always-settled", "a repetition in the batch is acknowledged whatever becomes of the first"),
+    ("message-id-as-key", "task ids come from the delivery instead of the decision"),
+    ("own-decision-sent", "who comes second sends its own decision instead of the stored one"),
+    ("panic-fails-batch", "a panic is not caught"),
+    ("unavailable-is-missing", "features that could not be read count as missing"),
+    ("history-unavailable-is-none", "earlier verdicts that could not be read count as none"),
+    ("retry-past-deadline", "calls and tries go on past their deadline"),
+    ("quarantine-not-awaited", "poison is acknowledged though it could not be kept"),
+    ("transient-is-poison", "an object that cannot be read now counts as gone"),
+];
+
+/// The seeds it took, and what was seen first.
+pub struct Caught {
+    pub seeds: u64,
+    pub by: String,
+}
+
+/// Plants a fault on this thread and runs until something is wrong.
+pub fn catch(judges: &[Arc<Judge>; 2], name: &'static str, posts: usize, most: u64) -> Option<Caught> {
+    plant(name);
+    let caught = (1..=most).find_map(|seed| {
+        let outcome = run(judges, seed, posts, &Climate::stormy(seed));
+        outcome.violations.into_iter().next().map(|by| Caught { seeds: seed, by })
+    });
+    plant("");
+    caught
+}
+
+fn plant(name: &'static str) {
+    runtime::planted::plant(name);
+    store::planted::plant(name);
+}
