@@ -279,7 +279,7 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
         .map(|(number, sent)| {
             let after = if sent.late { STORM / 2 } else { Duration::ZERO };
             // In gusts, so that batches fill.
-            let wait = Duration::from_secs(rng.u64(..4) * 75) + Duration::from_millis(rng.u64(..50)) + after;
+            let wait = Duration::from_secs(rng.u64(..4) * 75) + after;
             let visible_at = began + wait;
             let sent_ms = BEGINS_MS + i64::try_from(wait.as_millis()).unwrap();
             let (body, parts) = (sent.body.clone(), sent.parts.clone());
