@@ -1,0 +1,136 @@
+//! Fuzzing the intake: whatever stands in a message, it is read or refused for a reason, and the reason quotes nothing.
+//!
+//! `cargo test` runs the corpus and a few seconds of mutations; `make fuzz TARGET=envelopes` lets coverage guide them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
+
+#[path = "../../../../shared/domain/tests/common/mutated.rs"]
+mod mutated;
+
+use domain::{MAX_POST_BYTES, PostErrorKind};
+use mutated::mutated;
+use score::intake::{Intake, Reject, read, split_uri};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Stands wherever content may stand in the seeds and among the words; no eight bytes of it may come back.
+const MARKER: &str = "kanarienvogel";
+
+/// What envelopes are made of.
+const WORDS: &[&str] = &[
+    MARKER,
+    "\"post_id\":\"kanarienvogel\",",
+    "\"text\":\"kanarienvogel\",",
+    "\"text_ref\":\"s3://kanarienvogel/kanarienvogel\",",
+    "\"media\":[{\"uri\":\"kanarienvogel\"}],",
+    "\"specversion\":\"1.0\",",
+    "\"data\":",
+    "\"data_base64\":\"e30=\",",
+    "\"detail-type\":\"kanarienvogel\",",
+    "\"detail\":",
+    "\"source\":\"aws.s3\",",
+    "\"Type\":\"Notification\",",
+    "\"Message\":",
+    "\"Event\":\"s3:TestEvent\",",
+    "\"Records\":[",
+    "{\"s3\":{\"bucket\":{\"name\":\"kanarienvogel\"},\"object\":{\"key\":\"kanarienvogel%ff+%00\"}}}",
+    "\"revision\":",
+    "\"created_at\":\"2026-11-23T10:00:00Z\",",
+    "\"context\":{\"reply_to\":\"kanarienvogel\"},",
+    "\"lang\":\"kanarienvogel\",",
+    "null",
+    "true",
+    "-1",
+    "9007199254740992",
+    "1e999",
+    "0.1",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\",
+    "\\\"",
+    "\\ud83d",
+    "\\u0000",
+    "\u{feff}",
+    "\u{2028}",
+    ",",
+    ":",
+    "{}",
+    "[]",
+    "\"\"",
+];
+
+fn seeds() -> Vec<Vec<u8>> {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/__fuzz__/envelopes/corpus");
+    let mut files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+#[test]
+fn fuzz_envelopes() {
+    bolero::check!(name = "envelopes").with_test_time(Duration::from_secs(1)).for_each(any_envelope);
+}
+
+#[test]
+fn mutations_of_envelopes() {
+    let seeds = seeds();
+    assert!(seeds.len() > 10);
+    bolero::check!(name = "mutations")
+        .with_test_time(Duration::from_secs(2))
+        .with_max_len(80)
+        .for_each(|recipe| any_envelope(&mutated(recipe, &seeds, WORDS)));
+}
+
+fn any_envelope(body: &[u8]) {
+    match read(body) {
+        Err(reject) => says_why(&reject),
+        // Only the event that S3 sends when a notification is set up asks for nothing.
+        Ok(intakes) if intakes.is_empty() => assert!(names_test_event(&serde_json::from_slice(body).unwrap())),
+        Ok(intakes) => intakes.iter().for_each(asks_for_something),
+    }
+}
+
+fn asks_for_something(intake: &Intake) {
+    match intake {
+        Intake::Post(post) => {
+            assert!((1..=256).contains(&post.post_id.as_str().len()) && (1..1 << 53).contains(&post.revision.get()));
+            assert!(post.text.is_some() || post.text_ref.is_some() || !post.media.is_empty());
+            assert!(post.text.as_ref().is_none_or(|text| text.len() <= MAX_POST_BYTES));
+            assert!([&post.lang, &post.surface].into_iter().flatten().all(|word| word.len() <= 35));
+            if let Some((bucket, key)) = post.text_ref.as_deref().and_then(split_uri) {
+                assert!(!bucket.is_empty() && !bucket.contains('/') && !key.is_empty());
+            }
+        }
+        Intake::Object { bucket, key } => assert!(bucket.len() + key.len() <= MAX_POST_BYTES),
+        Intake::Unreadable(reject) => says_why(reject),
+    }
+}
+
+fn says_why(reject: &Reject) {
+    use PostErrorKind::{InvalidField, InvalidJson, InvalidUtf8, MissingField, TooLarge};
+    let kinds = [InvalidField, InvalidJson, InvalidUtf8, MissingField, TooLarge].map(PostErrorKind::as_str);
+    assert!(kinds.contains(&reject.kind) || reject.kind == "unknown_shape", "{}", reject.kind);
+    let said = format!("{} {} {reject:?}", reject.kind, reject.detail).to_lowercase();
+    assert!((10..300).contains(&reject.detail.len()), "{said}");
+    let quoted = MARKER.as_bytes().windows(8).any(|run| said.as_bytes().windows(8).any(|other| other == run));
+    assert!(!quoted, "a reason quotes its message: {said}");
+}
+
+/// However deep it is wrapped.
+fn names_test_event(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            text == "s3:TestEvent" || serde_json::from_str(text).is_ok_and(|inner: Value| names_test_event(&inner))
+        }
+        Value::Object(fields) => fields.values().any(names_test_event),
+        _ => false,
+    }
+}
