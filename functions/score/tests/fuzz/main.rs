@@ -13,66 +13,13 @@
 mod mutated;
 
 use domain::{MAX_POST_BYTES, PostErrorKind};
-use mutated::mutated;
+use mutated::Material;
 use score::intake::{Intake, Reject, read, split_uri};
 use serde_json::Value;
 use std::time::Duration;
 
 /// Stands wherever content may stand in the seeds and among the words; no eight bytes of it may come back.
 const MARKER: &str = "kanarienvogel";
-
-/// What envelopes are made of.
-const WORDS: &[&str] = &[
-    MARKER,
-    "\"post_id\":\"kanarienvogel\",",
-    "\"text\":\"kanarienvogel\",",
-    "\"text_ref\":\"s3://kanarienvogel/kanarienvogel\",",
-    "\"media\":[{\"uri\":\"kanarienvogel\"}],",
-    "\"specversion\":\"1.0\",",
-    "\"data\":",
-    "\"data_base64\":\"e30=\",",
-    "\"detail-type\":\"kanarienvogel\",",
-    "\"detail\":",
-    "\"source\":\"aws.s3\",",
-    "\"Type\":\"Notification\",",
-    "\"Message\":",
-    "\"Event\":\"s3:TestEvent\",",
-    "\"Records\":[",
-    "{\"s3\":{\"bucket\":{\"name\":\"kanarienvogel\"},\"object\":{\"key\":\"kanarienvogel%ff+%00\"}}}",
-    "\"revision\":",
-    "\"created_at\":\"2026-11-23T10:00:00Z\",",
-    "\"context\":{\"reply_to\":\"kanarienvogel\"},",
-    "\"lang\":\"kanarienvogel\",",
-    "null",
-    "true",
-    "-1",
-    "9007199254740992",
-    "1e999",
-    "0.1",
-    "{",
-    "}",
-    "[",
-    "]",
-    "\"",
-    "\\",
-    "\\\"",
-    "\\ud83d",
-    "\\u0000",
-    "\u{feff}",
-    "\u{2028}",
-    ",",
-    ":",
-    "{}",
-    "[]",
-    "\"\"",
-];
-
-fn seeds() -> Vec<Vec<u8>> {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/__fuzz__/envelopes/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
-}
 
 #[test]
 fn fuzz_envelopes() {
@@ -81,12 +28,11 @@ fn fuzz_envelopes() {
 
 #[test]
 fn mutations_of_envelopes() {
-    let seeds = seeds();
-    assert!(seeds.len() > 10);
+    let material = Material::of(env!("CARGO_MANIFEST_DIR"), "envelopes");
     bolero::check!(name = "mutations")
         .with_test_time(Duration::from_secs(2))
         .with_max_len(80)
-        .for_each(|recipe| any_envelope(&mutated(recipe, &seeds, WORDS)));
+        .for_each(|recipe| any_envelope(&material.mutated(recipe)));
 }
 
 fn any_envelope(body: &[u8]) {

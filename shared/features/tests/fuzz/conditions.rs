@@ -1,90 +1,9 @@
 //! Any condition is refused in words or holds, does not, or is unavailable; it never panics and always ends.
 
-use crate::mutated::mutated;
-use crate::{ends, evidence, schema, seeds};
+use crate::{ends, evidence, material, schema};
 use domain::condition::{Condition, Held};
 use domain::{Evidence, FeatureState};
 use std::time::Duration;
-
-/// What conditions are made of, what CEL has besides, and numbers at their ends.
-const WORDS: &[&str] = &[
-    "user.prior_violations",
-    "user.verified",
-    "user.account_age_days",
-    "post.reports",
-    "post.lang",
-    "post.surface",
-    "post.media_count",
-    "post.is_reply",
-    "post.revision",
-    "score.hate",
-    "&&",
-    "||",
-    "!",
-    "-",
-    "+",
-    "*",
-    "/",
-    "%",
-    "==",
-    "!=",
-    "<=",
-    ">",
-    " in ",
-    "?",
-    ":",
-    "(",
-    ")",
-    "[",
-    "]",
-    ",",
-    ".",
-    "{",
-    "}",
-    "true",
-    "false",
-    "null",
-    "0",
-    "1",
-    "9223372036854775807",
-    "-9223372036854775808",
-    "18446744073709551616u",
-    "1e308",
-    "1e-400",
-    "0.0",
-    "0x7fffffffffffffff",
-    "'en'",
-    "\"\"",
-    "'\\u00e9'",
-    "'\\ud83d'",
-    "r'\\'",
-    "b'x'",
-    "'''x",
-    "size(",
-    "double(",
-    "int(",
-    "string(",
-    ".startsWith(",
-    ".contains(",
-    ".matches('(a+)+$')",
-    "has(",
-    ".all(x, ",
-    ".exists(x, ",
-    ".map(x, ",
-    "duration('1h')",
-    "timestamp('')",
-    "type(",
-    "dyn(",
-    "// ",
-    "\n",
-    "\0",
-    "\u{2028}",
-    "é",
-    "`",
-    "optional.of(",
-    "?.",
-    "[?",
-];
 
 #[test]
 fn fuzz_conditions() {
@@ -96,11 +15,11 @@ fn fuzz_conditions() {
 
 #[test]
 fn mutations_of_conditions() {
-    let (schema, evidence, seeds) = (schema(), evidence(), seeds("conditions"));
+    let (schema, evidence, material) = (schema(), evidence(), material("conditions"));
     bolero::check!(name = "mutations")
         .with_test_time(Duration::from_secs(2))
         .with_max_len(120)
-        .for_each(|recipe| any_condition(&mutated(recipe, &seeds, WORDS), &schema, &evidence));
+        .for_each(|recipe| any_condition(&material.mutated(recipe), &schema, &evidence));
 }
 
 fn any_condition(source: &[u8], schema: &domain::condition::Schema, evidence: &[Evidence]) {

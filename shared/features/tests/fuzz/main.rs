@@ -23,7 +23,7 @@ use domain::{
     Availability, Evidence, FeatureState, FeatureValue, PostFacts, Revision, Score, ScoreState, VerdictBefore,
 };
 use features::views::Definitions;
-use std::path::Path;
+use mutated::Material;
 use std::time::{Duration, Instant};
 
 /// Far more than any input may take, so that a loaded machine does not fail it.
@@ -37,13 +37,8 @@ fn ends<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The corpus of a target.
-fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/__fuzz__").join(target).join("corpus");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() > 5);
-    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+fn material(target: &str) -> Material {
+    Material::of(env!("CARGO_MANIFEST_DIR"), target)
 }
 
 fn schema() -> Schema {

@@ -1,72 +1,10 @@
 //! Any file is a policy or is refused with a place; what is a policy decides everything, and never softens.
 
-use crate::mutated::mutated;
-use crate::{ends, evidence, schema, scored, seeds};
+use crate::{ends, evidence, material, schema, scored};
 use domain::condition::Schema;
 use domain::policy::{Decision, FALLBACK, PolicyError};
 use domain::{Evidence, Policy, decide};
 use std::time::Duration;
-
-/// What policies are made of, and what YAML has besides.
-const WORDS: &[&str] = &[
-    "schema: policy/1\n",
-    "leading_harm: hate\n",
-    "review_lane: standard\n",
-    "required: [score.hate, media, history, features.user]\n",
-    "rules:\n",
-    "tests:\n",
-    "  - id: x\n",
-    "when: user.prior_violations >= 3\n",
-    "when: '",
-    "at_least: { hate: 0.5 }\n",
-    "decision: hide",
-    "decision: review",
-    "decision: approve",
-    "lane: urgent",
-    "if_unavailable: ignore\n",
-    "from: 0.5",
-    "from: .nan",
-    "from: .inf",
-    "from: -0.0",
-    "from: 1e-320",
-    "priority: 1",
-    "due_minutes: 4294967295",
-    "{ hate: unavailable }",
-    "{ stale: 5 }",
-    "&a ",
-    "*a",
-    "<<: *a\n",
-    "!!binary ",
-    "!x ",
-    "? ",
-    "| \n",
-    "> \n",
-    "---\n",
-    "...\n",
-    "%YAML 1.2\n",
-    "[",
-    "]",
-    "{",
-    "}",
-    ":",
-    "- ",
-    "#",
-    "\t",
-    "\"",
-    "'",
-    "~",
-    "null",
-    "yes",
-    "0x10",
-    "1_000",
-    "\u{feff}",
-    "\u{2028}",
-    "\r",
-    "\0",
-    "[[[[[[[[[[[[[[[[",
-    "&a [*a,*a,*a,*a,*a,*a,*a,*a]",
-    "{hate: {bands: [",
-];
 
 #[test]
 fn fuzz_policies() {
@@ -78,12 +16,11 @@ fn fuzz_policies() {
 
 #[test]
 fn mutations_of_policies() {
-    let (schema, evidence, mut seeds) = (schema(), evidence(), seeds("policies"));
-    seeds.push(FALLBACK.as_bytes().to_vec());
+    let (schema, evidence, material) = (schema(), evidence(), material("policies").and(FALLBACK));
     bolero::check!(name = "mutations")
         .with_test_time(Duration::from_secs(2))
         .with_max_len(60)
-        .for_each(|recipe| any_policy(&mutated(recipe, &seeds, WORDS), &schema, &evidence));
+        .for_each(|recipe| any_policy(&material.mutated(recipe), &schema, &evidence));
 }
 
 fn any_policy(source: &[u8], schema: &Schema, evidence: &[Evidence]) {

@@ -1,7 +1,6 @@
 //! Any text becomes tokens that say where they stand, windows that cover them, and a finite input of the model.
 
-use crate::mutated::mutated;
-use crate::{ends, seeds};
+use crate::{ends, material};
 use features::text::{NgramSpec, TokenKind, WindowSpec, tokenise, weighted_buckets, windows};
 use std::time::Duration;
 
@@ -11,47 +10,6 @@ const NGRAMS: NgramSpec =
 /// Smaller than in the bundled model, so that short inputs have several.
 const WINDOW: WindowSpec = WindowSpec { tokens: 8, chars: 80, overlap: 2 };
 
-/// What makes a tokeniser stumble: what it knows, and what grows, joins or vanishes when it is lower-cased.
-const WORDS: &[&str] = &[
-    "http://",
-    "https://",
-    "www.",
-    "<user>",
-    "[URL]",
-    "<number>",
-    "@",
-    "@name",
-    "#",
-    "'",
-    " ",
-    "\u{a0}",
-    "\u{2003}",
-    "\n",
-    "\0",
-    "\u{feff}",
-    "\u{200b}",
-    "\u{200d}",
-    "\u{202e}",
-    "\u{300}",
-    "İ",
-    "ß",
-    "ﬀ",
-    "Σ",
-    "ς",
-    "ǅ",
-    "K",
-    "👩🏽‍🦱",
-    "🇩🇪",
-    "１２",
-    "٣",
-    "ก็",
-    "日本",
-    "\u{10ffff}",
-    "\u{e000}",
-    "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww",
-    "İİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİİ",
-];
-
 #[test]
 fn fuzz_texts() {
     bolero::check!(name = "texts").with_test_time(Duration::from_secs(1)).for_each(any_text);
@@ -59,11 +17,11 @@ fn fuzz_texts() {
 
 #[test]
 fn mutations_of_texts() {
-    let seeds = seeds("texts");
+    let material = material("texts");
     bolero::check!(name = "mutations")
         .with_test_time(Duration::from_secs(2))
         .with_max_len(200)
-        .for_each(|recipe| any_text(&mutated(recipe, &seeds, WORDS)));
+        .for_each(|recipe| any_text(&material.mutated(recipe)));
 }
 
 fn any_text(bytes: &[u8]) {

@@ -12,7 +12,7 @@
 #[path = "../../../domain/tests/common/mutated.rs"]
 mod mutated;
 
-use mutated::mutated;
+use mutated::Material;
 use runtime::{BatchResponse, SqsBatch, SqsMessage};
 use serde_json::{Value, json, value::RawValue};
 use std::collections::BTreeMap;
@@ -21,43 +21,6 @@ use std::time::Duration;
 /// Stands wherever content may stand in the seeds and among the words; no eight bytes of it may come back.
 const MARKER: &str = "kanarienvogel";
 
-/// What events are made of.
-const WORDS: &[&str] = &[
-    MARKER,
-    "\"Records\":[",
-    "{\"messageId\":\"kanarienvogel\",\"body\":\"kanarienvogel\"},",
-    "\"messageId\":",
-    "\"body\":",
-    "\"attributes\":{\"SentTimestamp\":\"1795000000000\"}",
-    "\"attributes\":null",
-    "\"SentTimestamp\":",
-    "\"\"",
-    "\"\\ud83d\"",
-    "\"\\u0000\"",
-    "null",
-    "true",
-    "1e999",
-    "-1",
-    "{",
-    "}",
-    "[",
-    "]",
-    "\"",
-    "\\",
-    ",",
-    ":",
-    " ",
-    "\u{feff}",
-];
-
-fn seeds() -> Vec<Vec<u8>> {
-    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/__fuzz__/batches/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() > 5);
-    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
-}
-
 #[test]
 fn fuzz_batches() {
     bolero::check!(name = "batches").with_test_time(Duration::from_secs(1)).for_each(any_event);
@@ -65,11 +28,11 @@ fn fuzz_batches() {
 
 #[test]
 fn mutations_of_batches() {
-    let seeds = seeds();
+    let material = Material::of(env!("CARGO_MANIFEST_DIR"), "batches");
     bolero::check!(name = "mutations")
         .with_test_time(Duration::from_secs(2))
         .with_max_len(60)
-        .for_each(|recipe| any_event(&mutated(recipe, &seeds, WORDS)));
+        .for_each(|recipe| any_event(&material.mutated(recipe)));
 }
 
 /// The ids of a batch, and for each whether it is to be delivered again.
