@@ -13,6 +13,7 @@ mod common;
 mod acknowledged;
 mod deadlines;
 mod evidence;
+mod lambda;
 mod once;
 mod poison;
 mod quiet;
