@@ -10,8 +10,6 @@ CARGO_TARGET_DIR ?= target
 MODERATO := $(CARGO_TARGET_DIR)/release/moderato
 # For cargo-deny, the one tool that `make lint` only uses where it is installed.
 DENY_VERSION := 0.20.2
-# For `make fuzz`, which compiles it once.
-BOLERO_VERSION := 0.13.5
 
 STAGE ?= dev
 ARCHITECTURE ?= x86_64
@@ -55,8 +53,6 @@ test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
 
 fuzz: tools ## every fuzz target guided by coverage: make fuzz [MINUTES=10] [TARGET=envelopes]; make test runs seconds of each
-	@cargo bolero --version >/dev/null 2>&1 || \
-	  $(STEP) 'cargo-bolero into .tools/, once' cargo install --locked --version $(BOLERO_VERSION) --root .tools/cargo cargo-bolero
 	@$(PYTHON_TOOLS)/python infra/fuzz.py --minutes '$(MINUTES)' $(TARGET)
 
 lint: tools ## format, clippy, template checks, licences

@@ -1,5 +1,5 @@
-//! Fuzzing what is pure: texts to tokens, windows and n-grams; policies and their conditions against the bundled
-//! schema, which is why the targets of `domain` stand here.
+//! Fuzzing what is pure: envelopes to posts; texts to tokens, windows and n-grams; policies and their conditions
+//! against the bundled schema, which is why the targets of `domain` stand here.
 //!
 //! `cargo test` runs the corpora and a few seconds of mutations; `make fuzz` lets coverage guide them.
 #![allow(
@@ -15,6 +15,7 @@
 mod mutated;
 
 mod conditions;
+mod envelopes;
 mod policies;
 mod texts;
 

@@ -1,20 +1,13 @@
-//! Fuzzing the intake: whatever stands in a message, it is read or refused for a reason, and the reason quotes nothing.
-//!
-//! `cargo test` runs the corpus and a few seconds of mutations; `make fuzz TARGET=envelopes` lets coverage guide them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
+//! Whatever stands in a message, it is read or refused for a reason, and the reason quotes nothing.
 
-#[path = "../../../../shared/domain/tests/common/mutated.rs"]
-mod mutated;
+// The intake is a module of the function. Here it needs no AWS SDK beside it, which the long form would have to
+// compile, instrumented.
+#[path = "../../../../functions/score/src/intake.rs"]
+mod intake;
 
+use crate::material;
 use domain::{MAX_POST_BYTES, PostErrorKind};
-use mutated::Material;
-use score::intake::{Intake, Reject, read, split_uri};
+use intake::{Intake, Reject, read, split_uri};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -28,7 +21,7 @@ fn fuzz_envelopes() {
 
 #[test]
 fn mutations_of_envelopes() {
-    let material = Material::of(env!("CARGO_MANIFEST_DIR"), "envelopes");
+    let material = material("envelopes");
     bolero::check!(name = "mutations")
         .with_test_time(Duration::from_secs(2))
         .with_max_len(80)
