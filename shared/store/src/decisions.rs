@@ -97,7 +97,8 @@ impl DynamoDecisions {
                     again.push((index, statement));
                     continue;
                 };
-                let code = response.error.and_then(|error| error.code).map(|code| code.as_str().to_owned());
+                // An error is one whether it has a code or not.
+                let code = response.error.map(|error| aws::code(error.code.as_ref().map(|code| code.as_str())));
                 match code.as_deref() {
                     None => set(&mut answers, index, Ok(Inserted::New)),
                     Some("DuplicateItem" | "ConditionalCheckFailed") => {

@@ -21,3 +21,4 @@ mod revisions;
 mod same;
 mod shapes;
 mod sizes;
+mod stub;
