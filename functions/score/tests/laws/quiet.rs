@@ -334,6 +334,8 @@ enum Aws {
     Fails,
     /// An error whose code quotes the request.
     Babbles,
+    /// An error without a code, for each statement of a batch.
+    Mumbles,
     /// The request, as if that were an answer.
     Echoes,
     /// The request, and not even HTTP around it.
@@ -343,8 +345,17 @@ enum Aws {
     Sleeps,
 }
 
-const EVERY: [Aws; 8] =
-    [Aws::Well, Aws::Refuses, Aws::Fails, Aws::Babbles, Aws::Echoes, Aws::Shouts, Aws::HangsUp, Aws::Sleeps];
+const EVERY: [Aws; 9] = [
+    Aws::Well,
+    Aws::Refuses,
+    Aws::Fails,
+    Aws::Babbles,
+    Aws::Mumbles,
+    Aws::Echoes,
+    Aws::Shouts,
+    Aws::HangsUp,
+    Aws::Sleeps,
+];
 
 impl Aws {
     fn answer(self, request: &Request) -> Reply {
@@ -363,7 +374,8 @@ impl Aws {
             ),
         };
         match self {
-            Self::Well => well(request, target),
+            Self::Well => well(request, target, &json!({})),
+            Self::Mumbles => well(request, target, &json!({ "Error": { "Message": asked } })),
             Self::Refuses => error(400, "ValidationException", &asked),
             Self::Fails => error(500, "InternalServerError", &asked),
             Self::Babbles => error(400, &asked.replace(['<', '&'], " "), CANARY),
@@ -375,13 +387,13 @@ impl Aws {
     }
 }
 
-fn well(request: &Request, target: Option<&str>) -> Reply {
+fn well(request: &Request, target: Option<&str>, statement: &Value) -> Reply {
     let asked: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let answer = match target.and_then(|target| target.split('.').next_back()) {
         Some("BatchGetItem") => json!({ "Responses": {}, "UnprocessedKeys": {} }),
         Some("Query") => json!({ "Items": [], "Count": 0, "ScannedCount": 0 }),
         Some("BatchExecuteStatement") => {
-            json!({ "Responses": vec![json!({}); asked["Statements"].as_array().unwrap().len()] })
+            json!({ "Responses": vec![statement; asked["Statements"].as_array().unwrap().len()] })
         }
         Some("SendMessageBatch") => {
             let sent = asked["Entries"].as_array().unwrap().iter().map(|entry| {
