@@ -301,10 +301,12 @@ async fn a_panic_out_of_reach_is_told_to_lambda_without_its_words() {
         .into_iter()
         // No event at all.
         .chain([json!({ "detail": CANARY }).to_string(), format!("{CANARY} is not JSON")])
+        // A message that no answer could name.
+        .chain([json!({ "Records": [{ "messageId": "", "body": CANARY }] }).to_string()])
         .collect();
     let lambda = Lambda::with(events, |_| {}).await;
-    let (log, said) = lambda.run(child("panicking_stores"), 5).await;
-    assert_eq!(said.len(), 5, "{log}");
+    let (log, said) = lambda.run(child("panicking_stores"), 6).await;
+    assert_eq!(said.len(), 6, "{log}");
     for (path, body) in &said {
         assert!(path.ends_with("/error"), "{path} {body}");
         assert_eq!(sung(body), Vec::<&str>::new());
@@ -466,8 +468,8 @@ fn task_root() -> tempfile::TempDir {
     folder
 }
 
-/// The SDKs do trace what they send and get, below INFO; the function installs nobody who would listen. Whoever does
-/// so one day may listen from INFO up.
+/// The SDKs do trace, below INFO: buckets and keys of objects at DEBUG, whole requests' addresses and answers at TRACE.
+/// The function installs nobody who would listen. Whoever does so one day may listen from INFO up.
 #[test]
 fn the_sdks_sing_below_info_and_nobody_listens() {
     for (level, sings) in [("error", false), ("warn", false), ("info", false), ("debug", true), ("trace", true)] {
