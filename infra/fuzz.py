@@ -25,6 +25,7 @@ TARGETS = {
     "envelopes": ("features", "envelopes::fuzz_envelopes"),
     "policies": ("features", "policies::fuzz_policies"),
     "conditions": ("features", "conditions::fuzz_conditions"),
+    "expressions": ("features", "conditions::fuzz_expressions"),
     "texts": ("features", "texts::fuzz_texts"),
     "batches": ("runtime", "fuzz_batches"),
     "responses": ("runtime", "fuzz_responses"),
