@@ -10,7 +10,7 @@ use std::time::Duration;
 use store::Deadline;
 
 /// What Lambda makes of an answer, `None` where the invocation failed: the places of the messages that it deletes.
-fn deleted(answer: Option<&str>, ids: &[&str]) -> Vec<usize> {
+pub fn deleted(answer: Option<&str>, ids: &[&str]) -> Vec<usize> {
     let all = (0..ids.len()).collect();
     let nothing = Vec::new();
     let Some(Ok(answer)) = answer.map(serde_json::from_str::<Value>) else { return nothing };
