@@ -16,11 +16,13 @@ ARCHITECTURE ?= x86_64
 POSTS ?=
 POLICY ?=
 EVENT ?= events/native.json
+MINUTES ?= 10
+TARGET ?=
 
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: help up down forget invoke test lint lint-tools deploy outputs tools build lock
+.PHONY: help up down forget invoke test fuzz lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -49,6 +51,9 @@ invoke: ## after make up, with Docker: make invoke EVENT=events/native.json (inf
 test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
+
+fuzz: tools ## every fuzz target guided by coverage: make fuzz [MINUTES=10] [TARGET=envelopes]; make test runs seconds of each
+	@$(PYTHON_TOOLS)/python infra/fuzz.py --minutes '$(MINUTES)' $(TARGET)
 
 lint: tools ## format, clippy, template checks, licences
 	@$(STEP) 'cargo fmt' cargo fmt --all --check

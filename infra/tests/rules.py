@@ -139,10 +139,12 @@ def sources(template: dict) -> list[tuple[str, dict, dict, dict]]:
 
 
 def queues_outlast_functions(template: dict) -> list[str]:
+    """AWS: six times the function's timeout, plus the time that messages wait for their batch, hidden already."""
     wrong = []
-    for name, _, queue, function in sources(template):
-        if queue.get("VisibilityTimeout", 30) < 6 * function.get("Timeout", 3):
-            wrong.append(f"{name}: the queue's visibility timeout is below six times the function's timeout")
+    for name, mapping, queue, function in sources(template):
+        least = 6 * function.get("Timeout", 3) + mapping.get("MaximumBatchingWindowInSeconds", 0)
+        if queue.get("VisibilityTimeout", 30) < least:
+            wrong.append(f"{name}: the queue's visibility timeout is below six times the function's timeout and the batching window")
     return wrong
 
 

@@ -72,6 +72,10 @@ FAULTS = {
     "short visibility": (rules.queues_outlast_functions, lambda t: properties(t, "PostsQueue").update(VisibilityTimeout=179)),
     "longer timeout": (rules.queues_outlast_functions, lambda t: properties(t, "ScoreFunction").update(Timeout=31)),
     "default visibility": (rules.queues_outlast_functions, lambda t: properties(t, "PostsQueue").pop("VisibilityTimeout")),
+    "messages that wait": (
+        rules.queues_outlast_functions,
+        lambda t: properties(t, "ScoreMapping").update(MaximumBatchingWindowInSeconds=1),
+    ),
     "no DLQ": (rules.dead_letters, lambda t: properties(t, "PostsQueue").pop("RedrivePolicy")),
     "four tries": (rules.dead_letters, lambda t: properties(t, "PostsQueue")["RedrivePolicy"].update(maxReceiveCount=4)),
     "forgetful DLQ": (rules.dead_letters, lambda t: properties(t, "PostsDlq").pop("MessageRetentionPeriod")),
@@ -81,6 +85,7 @@ FAULTS = {
         lambda t: properties(t, "TasksQueue").update(RedrivePolicy=properties(t, "PostsQueue")["RedrivePolicy"]),
     ),
     "no partial response": (rules.mappings_report_and_limit, lambda t: properties(t, "ScoreMapping").pop("FunctionResponseTypes")),
+    "another response": (rules.mappings_report_and_limit, lambda t: properties(t, "ScoreMapping").update(FunctionResponseTypes=[])),
     "no limit": (rules.mappings_report_and_limit, lambda t: properties(t, "ScoreMapping").pop("ScalingConfig")),
     "reserved concurrency": (
         rules.mappings_report_and_limit,

@@ -52,6 +52,12 @@ fn planted_faults_are_refused() {
         "own tests failed",
     );
     refused("features: { reports: 5 }", "features: { repots: 5 }", "`repots` does not exist");
+    let tests = "  - { name: t, expect: { decision: review } }\n".repeat(5_000);
+    let rules: String = (0..11)
+        .map(|n| format!("  - {{ id: r{n}, harm: hate, reason: r, when: 'true', decision: review, lane: standard }}\n"))
+        .collect();
+    let long = FALLBACK.replacen("rules:\n", &format!("rules:\n{rules}"), 1) + &tests;
+    assert!(Policy::load(&long, &schema()).unwrap_err().to_string().contains("50000 at most"));
     let huge = format!("{FALLBACK}\n# {}", "x".repeat(300_000));
     assert!(Policy::load(&huge, &schema()).unwrap_err().to_string().contains("larger"));
 }

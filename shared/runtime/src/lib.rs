@@ -10,9 +10,10 @@ pub mod telemetry;
 pub use panics::{Panicked, isolate, silence_panics};
 pub use sqs::{BatchResponse, BodyError, SqsBatch, SqsMessage};
 
+use futures::FutureExt;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
-use std::{future::Future, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 use tokio::time::Instant;
 
 /// Whatever ends a function's process: it is reported to Lambda and logged there.
@@ -62,8 +63,10 @@ where
             deadline_ms: i64::try_from(deadline_ms).unwrap_or(i64::MAX),
             cold_start: cold.replace(false),
         };
-        let batch = SqsBatch::parse(&event.payload)?;
-        Ok::<_, Error>(handler(batch, invocation).await)
+        let answer = async { Ok(handler(SqsBatch::parse(&event.payload)?, invocation).await) };
+        // Uncaught, what the panic says would be told to Lambda, and it may quote content (law 8).
+        let panicked = |_| Err(Error::from("the handler panicked; the place is in the log"));
+        AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)
     }))
     .await
 }

@@ -61,10 +61,14 @@ impl SqsBatch {
     /// Reads an SQS event.
     ///
     /// # Errors
-    /// Where it is not one: the function is wired to something else.
+    /// Where it is not one: the function is wired to something else; or where a message has an empty id.
     pub fn parse(event: &RawValue) -> Result<Self, Error> {
         let batch: RawBatch = serde_json::from_str(event.get())
             .map_err(|_| Error::from("the event is not an SQS event: is this function's source a queue?"))?;
+        // Lambda could not be told that this message failed; nothing has been done yet, so all of them come again.
+        if batch.records.iter().any(|message| message.message_id.is_empty()) {
+            return Err(Error::from("the event has a message without an id"));
+        }
         Ok(Self { messages: batch.records.into_iter().map(SqsMessage::from).collect() })
     }
 }

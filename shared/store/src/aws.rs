@@ -42,8 +42,9 @@ pub struct Aws {
     pub sqs: aws_sdk_sqs::Client,
 }
 
-/// Where to connect to; what is `None` comes from the environment, as the AWS tools read it.
-#[derive(Debug, Clone, Default)]
+/// Where to connect to; what is `None` comes from the environment, as the AWS tools read it. No `Debug`: it holds a
+/// secret.
+#[derive(Clone, Default)]
 pub struct Connection {
     /// One endpoint for all services: a local AWS.
     pub endpoint_url: Option<String>,
@@ -127,10 +128,20 @@ where
         SdkError::DispatchFailure(_) => StoreError::transient(doing, "could not be reached"),
         SdkError::ResponseError(_) => StoreError::transient(doing, "unreadable answer"),
         _ => {
-            let code = error.code().unwrap_or("unknown error").to_owned();
+            let code = code(error.code());
             StoreError { doing, retryable: !is_permanent(&code), code }
         }
     })
+}
+
+/// What the service called it. Where something else than AWS answered, anything may stand there, what it was sent
+/// included, and a code ends up in the log (law 8).
+pub(crate) fn code(named: Option<&str>) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    match named {
+        Some(code) if code.len() <= 64 && code.bytes().all(plain) => code.to_owned(),
+        _ => "unknown error".to_owned(),
+    }
 }
 
 /// Codes that no retry mends: the request itself is wrong.

@@ -102,7 +102,8 @@ impl DynamoDecisions {
                     again.push((index, statement));
                     continue;
                 };
-                let code = response.error.and_then(|error| error.code).map(|code| code.as_str().to_owned());
+                // An error is one whether it has a code or not.
+                let code = response.error.map(|error| aws::code(error.code.as_ref().map(|code| code.as_str())));
                 match code.as_deref() {
                     Some("DuplicateItem") if planted("duplicate-is-an-error") => {
                         set(&mut answers, index, Err(StoreError::transient(DOING, "DuplicateItem")));

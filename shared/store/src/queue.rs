@@ -73,7 +73,11 @@ impl SqsQueue {
             }
             for failed in &answer.failed {
                 if let Ok(index) = failed.id.parse() {
-                    let error = StoreError { doing: DOING, code: failed.code.clone(), retryable: !failed.sender_fault };
+                    let error = StoreError {
+                        doing: DOING,
+                        code: aws::code(Some(&failed.code)),
+                        retryable: !failed.sender_fault,
+                    };
                     set(&mut answers, index, Err(error));
                 }
             }

@@ -349,8 +349,8 @@ impl From<String> for Body {
 /// 2026-11-23T10:00:00Z, when all messages of the tests reached the queue.
 pub const SENT_MS: i64 = 1_795_428_000_000;
 
-/// A batch as Lambda hands it over, read through the real door. Messages are named `m0`, `m1`, …
-pub fn batch(bodies: &[Body]) -> SqsBatch {
+/// An event as Lambda hands it over. Messages are named `m0`, `m1`, …
+pub fn event(bodies: &[Body]) -> String {
     let records: Vec<_> = bodies
         .iter()
         .enumerate()
@@ -362,8 +362,12 @@ pub fn batch(bodies: &[Body]) -> SqsBatch {
             format!(r#"{{"messageId":"m{index}","body":{body},"attributes":{{"SentTimestamp":"{SENT_MS}"}}}}"#)
         })
         .collect();
-    let event = format!(r#"{{"Records":[{}]}}"#, records.join(","));
-    SqsBatch::parse(&serde_json::value::RawValue::from_string(event).unwrap()).unwrap()
+    format!(r#"{{"Records":[{}]}}"#, records.join(","))
+}
+
+/// The batch of such an event, read through the real door.
+pub fn batch(bodies: &[Body]) -> SqsBatch {
+    SqsBatch::parse(&serde_json::value::RawValue::from_string(event(bodies)).unwrap()).unwrap()
 }
 
 /// Delivers a batch with half a minute to go, and gives the places of the messages to be delivered again.

@@ -29,8 +29,8 @@ pub struct Token {
     pub(super) folded: Range<usize>,
 }
 
-/// A text cut into tokens, with its characters in lower case.
-#[derive(Debug, Clone, Default)]
+/// A text cut into tokens, with its characters in lower case. No `Debug`: it must not end up in a log.
+#[derive(Clone, Default)]
 pub struct Tokenised {
     pub(super) tokens: Vec<Token>,
     pub(super) folded: Vec<char>,
