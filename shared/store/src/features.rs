@@ -76,10 +76,10 @@ impl DynamoFeatures {
             let Ok(asked) = asked else { return looked_up };
             let request = self.client.batch_get_item().request_items(&self.table, asked).send();
             let Ok(answer) = aws::call("reading features", deadline, request).await else { return looked_up };
+            // An empty answer says nothing about any key.
+            let Some(responses) = answer.responses else { return looked_up };
             let left = unprocessed(answer.unprocessed_keys);
-            let found: HashMap<String, Item> = answer
-                .responses
-                .unwrap_or_default()
+            let found: HashMap<String, Item> = responses
                 .into_values()
                 .flatten()
                 .filter_map(|item| Some((item.get("entity")?.as_s().ok()?.clone(), item)))
@@ -145,7 +145,8 @@ impl FeatureStore for DynamoFeatures {
             while !open.is_empty() {
                 let request = self.client.batch_write_item().request_items(&self.table, open).send();
                 let answer = aws::call(DOING, deadline, request).await?;
-                open = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+                let left = answer.unprocessed_items.ok_or_else(|| aws::empty(DOING))?;
+                open = left.into_values().flatten().collect();
                 if !open.is_empty() && !backoff.wait().await {
                     return Err(StoreError::transient(DOING, "unprocessed items"));
                 }
