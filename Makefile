@@ -14,13 +14,14 @@ DENY_VERSION := 0.20.2
 STAGE ?= dev
 ARCHITECTURE ?= x86_64
 POSTS ?=
+SEED ?=
 POLICY ?=
 EVENT ?= events/native.json
 
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: help up down forget invoke test lint lint-tools deploy outputs tools build lock
+.PHONY: help up down forget invoke test soak lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -49,6 +50,9 @@ invoke: ## after make up, with Docker: make invoke EVENT=events/native.json (inf
 test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
+
+soak: build ## 100,000 posts through a local AWS while the function is killed at random: POSTS=n SEED=k
+	@$(PYTHON_TOOLS)/python infra/local/soak.py $(if $(POSTS),--posts $(POSTS)) $(if $(SEED),--seed $(SEED))
 
 lint: tools ## format, clippy, template checks, licences
 	@$(STEP) 'cargo fmt' cargo fmt --all --check
