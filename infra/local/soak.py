@@ -80,7 +80,7 @@ class Plan:
 
 
 def plan(posts: int, seed: int, prefix: str) -> Plan:
-    """`posts` messages that are posts or poison, and some of them again; the same for the same seed."""
+    """`posts` posts, poison between them, and some of it all again; the same for the same seed."""
     rng = random.Random(seed)
     samples = [sample for _, texts in TEXTS.values() for sample in texts]
     leads_to = dict(zip((sample["text"] for sample in samples), judged(samples), strict=True))
@@ -90,19 +90,18 @@ def plan(posts: int, seed: int, prefix: str) -> Plan:
     made = Plan([], {}, set())
     first = None
     for n in range(posts):
+        if first is not None and rng.random() < SECOND_REVISIONS:
+            post, revision, first = first, 2, None
+        else:
+            post, revision, first = f"{prefix}-{n}", 1, f"{prefix}-{n}"
+        decision = rng.choices(kinds, weights)[0]
+        known = {"post_id": post, "revision": revision, "author_id": f"u-{rng.randrange(1000)}"}
+        made.bodies.append(json.dumps(known | rng.choice(TEXTS[decision][1])))
+        made.decisions[post, revision] = decision
         if rng.random() < POISON:
             body = f"no post {prefix}-{n}"
+            made.bodies.append(body)
             made.poison.add(f"quarantine/{hashlib.sha256(body.encode()).hexdigest()}")
-        else:
-            decision = rng.choices(kinds, weights)[0]
-            if first is not None and rng.random() < SECOND_REVISIONS:
-                post, revision, first = first, 2, None
-            else:
-                post, revision, first = f"{prefix}-{n}", 1, f"{prefix}-{n}"
-            known = {"post_id": post, "revision": revision, "author_id": f"u-{rng.randrange(1000)}"}
-            body = json.dumps(known | rng.choice(TEXTS[decision][1]))
-            made.decisions[post, revision] = decision
-        made.bodies.append(body)
     # Close to the first one or far from it.
     for body in rng.choices(made.bodies, k=int(posts * TWICE)):
         made.bodies.insert(rng.randrange(len(made.bodies)), body)
@@ -199,7 +198,6 @@ class Soak:
         self._log_start = cloud.log.stat().st_size
         # What was there before is not ours to judge.
         self._kept_before = self._quarantined()
-        self._repeated_before = self._metric("PostsRepeated")
         self.kills = self.kills_at_work = self.repeated_messages = 0
 
     def run(self, posts: int, seed: int, every_s: float, hidden_s: int = HIDDEN_S) -> int:
@@ -210,7 +208,7 @@ class Soak:
         self.say(
             f"    {len(todo.bodies)} messages: {len(todo.decisions)} posts ({counts['approve']} approve, {counts['review']} review, "
             f"{counts['hide']} hide; {sum(revision == 2 for _, revision in todo.decisions)} second revisions), "
-            f"{len(todo.poison)} unreadable, {len(todo.bodies) - posts} sent twice"
+            f"{len(todo.poison)} unreadable, {int(posts * TWICE)} sent twice"
         )
         queue = self.variables["POSTS_QUEUE_URL"]
         was = self._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]["VisibilityTimeout"]
@@ -330,11 +328,7 @@ class Soak:
         for line in (lost + double)[:20]:
             self.say(f"    {line}")
         self.kills, self.kills_at_work = kills, self._killed_at_work()
-        repeated = self._metric("PostsRepeated") - self._repeated_before
-        self.say(
-            f"    {self.kills_at_work} kills hit a function at work, {repeated} posts were found decided when they came, "
-            f"{self.redriven} dead letters were put back"
-        )
+        self.say(f"    {self.kills_at_work} kills hit a function at work, {self.redriven} dead letters were put back")
         self.say(
             f"{len(todo.decisions)} posts, {kills} kills, {len(lost)} lost, {len(double)} double, "
             f"{self.repeated_messages} repeated messages, {time.monotonic() - self.started:.0f} seconds"
@@ -365,11 +359,6 @@ class Soak:
         with open(self.cloud.log, "rb") as log:
             log.seek(self._log_start)
             return sum(b"failed processing SQS batch" in line for line in log)
-
-    def _metric(self, name: str) -> int:
-        pages = self.cloud.client("logs").get_paginator("filter_log_events").paginate(logGroupName=self.variables["SCORE_LOGS"])
-        lines = (event["message"] for page in pages for event in page["events"] if name in event["message"])
-        return sum(json.loads(line).get(name, 0) for line in lines)
 
 
 def owes(record: dict) -> list[tuple[str, str]]:
