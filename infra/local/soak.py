@@ -294,13 +294,15 @@ class Soak:
 
     def _count(self, todo: Plan, prefix: str, tasks: collections.Counter, actions: collections.Counter, kills: int) -> int:
         records = self._decisions(prefix)
-        lost, double = [], []
+        lost, double, poorer = [], [], []
         for key, decision in todo.decisions.items():
             record = records.get(key)
             if record is None:
                 lost.append(f"no decision of {key}")
+            elif record["decision"] != decision and unavailable(record):
+                poorer.append(f"{key} is {record['decision']} without {', '.join(unavailable(record))}")
             elif record["decision"] != decision:
-                double.append(f"{key} is {record['decision']}, the command says {decision}")
+                double.append(f"{key} is {record['decision']}, the command says {decision}: {json.dumps(record)}")
         double += [f"a decision of {key}, which nobody sent" for key in records.keys() - todo.decisions.keys()]
         owed = {"task": {}, "action": {}}
         for record in records.values():
@@ -325,10 +327,13 @@ class Soak:
         double += [f"{key} was readable" for key in kept - todo.poison]
         left = {name: self._waiting(name) for name in ("POSTS_QUEUE_URL", "POSTS_DLQ_URL")}
         lost += [f"{n} messages left in {name}" for name, n in left.items() if n]
-        for line in (lost + double)[:20]:
+        for line in (lost + double + poorer)[:20]:
             self.say(f"    {line}")
         self.kills, self.kills_at_work = kills, self._killed_at_work()
-        self.say(f"    {self.kills_at_work} kills hit a function at work, {self.redriven} dead letters were put back")
+        self.say(
+            f"    {self.kills_at_work} kills hit a function at work, {self.redriven} dead letters were put back, "
+            f"{len(poorer)} posts were reviewed because evidence could not be had in time"
+        )
         self.say(
             f"{len(todo.decisions)} posts, {kills} kills, {len(lost)} lost, {len(double)} double, "
             f"{self.repeated_messages} repeated messages, {time.monotonic() - self.started:.0f} seconds"
@@ -339,11 +344,12 @@ class Soak:
         pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(
             TableName=self.variables["DECISIONS_TABLE"],
             ConsistentRead=True,
-            ProjectionExpression="post_id, revision, decision_id, decision, decided_by, review, attempt, decided_at",
+            ProjectionExpression="post_id, revision, decision_id, decision, decided_by, review, attempt, decided_at, "
+            "received_at, reasons, degraded, features, scores",
         )
         found = {}
         for item in itertools.chain.from_iterable(page["Items"] for page in pages):
-            record = {name: next(iter(value.values())) for name, value in item.items()}
+            record = {name: plain(value) for name, value in item.items()}
             if record["post_id"].startswith(prefix):
                 found[record["post_id"], int(record["revision"])] = record
         return found
@@ -359,6 +365,28 @@ class Soak:
         with open(self.cloud.log, "rb") as log:
             log.seek(self._log_start)
             return sum(b"failed processing SQS batch" in line for line in log)
+
+
+def plain(value: dict):
+    """A value of DynamoDB as JSON has it; numbers stay text, bytes become their length."""
+    ((kind, inner),) = value.items()
+    match kind:
+        case "M":
+            return {name: plain(value) for name, value in inner.items()}
+        case "L":
+            return [plain(value) for value in inner]
+        case "B":
+            return len(inner)
+        case "NULL":
+            return None
+        case _:
+            return inner
+
+
+def unavailable(record: dict) -> list[str]:
+    """The evidence that could not be asked for: by the law of the policy it leads to review."""
+    scores = [f"score.{harm}" for harm, score in record["scores"].items() if score["state"] == "unavailable"]
+    return scores + record["degraded"] + record["features"].get("unavailable", [])
 
 
 def owes(record: dict) -> list[tuple[str, str]]:
