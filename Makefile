@@ -14,6 +14,7 @@ DENY_VERSION := 0.20.2
 STAGE ?= dev
 ARCHITECTURE ?= x86_64
 POSTS ?=
+SEED ?=
 POLICY ?=
 EVENT ?= events/native.json
 MINUTES ?= 10
@@ -22,7 +23,7 @@ TARGET ?=
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: help up down forget invoke test fuzz lint lint-tools deploy outputs tools build lock
+.PHONY: help up down forget invoke test simulate planted cuts fuzz soak bench lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -54,6 +55,9 @@ test: build ## every test: Rust, template, the stack end to end
 
 fuzz: tools ## every fuzz target guided by coverage: make fuzz [MINUTES=10] [TARGET=envelopes]; make test runs seconds of each
 	@$(PYTHON_TOOLS)/python infra/fuzz.py --minutes '$(MINUTES)' $(TARGET)
+
+soak: build ## 100,000 posts through a local AWS while the function is killed at random: POSTS=n SEED=k
+	@$(PYTHON_TOOLS)/python infra/local/soak.py $(if $(POSTS),--posts $(POSTS)) $(if $(SEED),--seed $(SEED))
 
 lint: tools ## format, clippy, template checks, licences
 	@$(STEP) 'cargo fmt' cargo fmt --all --check

@@ -28,6 +28,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// Idle connections are dropped after this: a frozen function would find them closed by the other side
 /// (aws-sdk-rust issue 440).
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Idle connections kept to one host. Fewer than tries: where the other side forgot them all in silence, each costs a
+/// try, and the last try still opens a connection of its own.
+const POOL_MAX_IDLE: usize = MAX_ATTEMPTS as usize - 1;
 /// How long a stream may stall before the try counts as failed.
 const STALL_GRACE: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,7 @@ pub async fn connect(connection: Connection) -> Aws {
         aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(POOL_MAX_IDLE)
             .build_https()
     });
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -142,6 +146,12 @@ pub(crate) fn code(named: Option<&str>) -> String {
         Some(code) if code.len() <= 64 && code.bytes().all(plain) => code.to_owned(),
         _ => "unknown error".to_owned(),
     }
+}
+
+/// An answer without what every answer has. The SDK reads an empty body as an empty document, in which nothing would be
+/// found: absence has to be said.
+pub(crate) fn empty(doing: &'static str) -> StoreError {
+    StoreError::transient(doing, "empty answer")
 }
 
 /// Codes that no retry mends: the request itself is wrong.

@@ -199,19 +199,23 @@ impl DecisionStore for DynamoDecisions {
                 let asked = KeysAndAttributes::builder().set_keys(Some(open.clone())).consistent_read(true).build();
                 let Ok(asked) = asked else { break };
                 let request = self.client.batch_get_item().request_items(&self.table, asked).send();
-                let answer = match aws::call(DOING, deadline, request).await {
+                let answer = aws::call(DOING, deadline, request).await;
+                let answer = answer.and_then(|answer| {
+                    Ok((answer.responses.ok_or_else(|| aws::empty(DOING))?, answer.unprocessed_keys))
+                });
+                let (responses, left) = match answer {
                     Ok(answer) => answer,
                     Err(error) => {
                         failed.extend(open.iter().filter_map(|item| Some((identity(item)?, error.clone()))));
                         break;
                     }
                 };
-                for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                for item in responses.into_values().flatten() {
                     if let Some(identity) = identity(&item) {
                         found.insert(identity, item::from_item(item));
                     }
                 }
-                open = unprocessed(answer.unprocessed_keys);
+                open = unprocessed(left);
                 if open.is_empty() {
                     break;
                 }
@@ -235,6 +239,7 @@ impl DecisionStore for DynamoDecisions {
     }
 
     async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+        const DOING: &str = "reading the decisions of a post";
         let (mut records, mut start) = (Vec::new(), None);
         loop {
             let request = self
@@ -246,8 +251,8 @@ impl DecisionStore for DynamoDecisions {
                 .consistent_read(true)
                 .set_exclusive_start_key(start)
                 .send();
-            let answer = aws::call("reading the decisions of a post", deadline, request).await?;
-            for item in answer.items.unwrap_or_default() {
+            let answer = aws::call(DOING, deadline, request).await?;
+            for item in answer.items.ok_or_else(|| aws::empty(DOING))? {
                 records.push(item::from_item(item)?);
             }
             start = answer.last_evaluated_key;
@@ -258,6 +263,7 @@ impl DecisionStore for DynamoDecisions {
     }
 
     async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError> {
+        const DOING: &str = "looking for earlier verdicts";
         let mut start = None;
         loop {
             let request = self
@@ -274,8 +280,8 @@ impl DecisionStore for DynamoDecisions {
                 .consistent_read(true)
                 .set_exclusive_start_key(start)
                 .send();
-            let answer = aws::call("looking for earlier verdicts", deadline, request).await?;
-            if answer.count > 0 {
+            let answer = aws::call(DOING, deadline, request).await?;
+            if !answer.items.ok_or_else(|| aws::empty(DOING))?.is_empty() {
                 return Ok(true);
             }
             start = answer.last_evaluated_key;

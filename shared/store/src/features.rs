@@ -82,13 +82,13 @@ impl DynamoFeatures {
                 }
                 return looked_up;
             };
+            // An empty answer says nothing about any key.
+            let Some(responses) = answer.responses else { return looked_up };
             let mut left = unprocessed(answer.unprocessed_keys);
             if planted("unprocessed-keys-ignored") {
                 left.clear();
             }
-            let found: HashMap<String, Item> = answer
-                .responses
-                .unwrap_or_default()
+            let found: HashMap<String, Item> = responses
                 .into_values()
                 .flatten()
                 .filter_map(|item| Some((item.get("entity")?.as_s().ok()?.clone(), item)))
@@ -154,7 +154,8 @@ impl FeatureStore for DynamoFeatures {
             while !open.is_empty() {
                 let request = self.client.batch_write_item().request_items(&self.table, open).send();
                 let answer = aws::call(DOING, deadline, request).await?;
-                open = answer.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
+                let left = answer.unprocessed_items.ok_or_else(|| aws::empty(DOING))?;
+                open = left.into_values().flatten().collect();
                 if !open.is_empty() && !backoff.wait().await {
                     return Err(StoreError::transient(DOING, "unprocessed items"));
                 }
