@@ -10,6 +10,8 @@ CARGO_TARGET_DIR ?= target
 MODERATO := $(CARGO_TARGET_DIR)/release/moderato
 # For cargo-deny, the one tool that `make lint` only uses where it is installed.
 DENY_VERSION := 0.20.2
+# For gungraun, whose counts `make bench` only makes where it and valgrind are installed. As in Cargo.lock.
+GUNGRAUN_VERSION := 0.20.0
 
 STAGE ?= dev
 ARCHITECTURE ?= x86_64
@@ -20,7 +22,7 @@ EVENT ?= events/native.json
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: help up down forget invoke test lint lint-tools deploy outputs tools build lock
+.PHONY: help up down forget invoke test bench bench-tools lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -49,6 +51,19 @@ invoke: ## after make up, with Docker: make invoke EVENT=events/native.json (inf
 test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
+
+bench: build ## beside the same job in Python: make bench [POSTS=posts a round] [ROUNDS=n] [BOOTSTRAP=target/ship/score]; MODERATO_DATA has the corpora
+	@$(STEP) 'Python packages of the other side' infra/tools.sh bench || echo 'skipped: the Python side; ours is measured alone'
+	@$(STEP) 'moderato and Python in turns' env $(if $(POSTS),POSTS=$(POSTS)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) $(if $(BOOTSTRAP),BOOTSTRAP=$(BOOTSTRAP)) cargo bench --quiet --locked --workspace --bench service
+	@$(STEP) 'the model step over a bare loop of ONNX Runtime' cargo bench --quiet --locked --workspace --bench model
+	@if command -v valgrind >/dev/null && gungraun-runner --version >/dev/null 2>&1; then \
+	  $(STEP) 'instructions' cargo bench --quiet --locked --workspace --bench instructions; \
+	else \
+	  echo '==> skipped: instruction counts (they take valgrind, and make bench-tools)'; \
+	fi
+
+bench-tools: ## compile gungraun's runner into .tools/ for make bench
+	cargo install --locked --version $(GUNGRAUN_VERSION) --root .tools/cargo gungraun-runner
 
 lint: tools ## format, clippy, template checks, licences
 	@$(STEP) 'cargo fmt' cargo fmt --all --check

@@ -38,7 +38,13 @@ impl Calls {
     /// The calls after `before`.
     pub fn since(&self, before: &Self) -> Self {
         let of = |name: &String| before.0.get(name).copied().unwrap_or(0);
-        Self(self.0.iter().map(|(name, count)| (name.clone(), count - of(name))).filter(|(_, count)| *count > 0).collect())
+        Self(
+            self.0
+                .iter()
+                .map(|(name, count)| (name.clone(), count - of(name)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        )
     }
 }
 
@@ -187,7 +193,8 @@ impl Aws {
             Some(json) => respond(200, "application/x-amz-json-1.0", json.into()),
             None => {
                 state.unknown.push(operation.to_owned());
-                let error = r#"{"__type":"com.amazonaws.fake#ValidationException","message":"the fake does not read this"}"#;
+                let error =
+                    r#"{"__type":"com.amazonaws.fake#ValidationException","message":"the fake does not read this"}"#;
                 respond(400, "application/x-amz-json-1.0", Bytes::from_static(error.as_bytes()))
             }
         }
@@ -229,7 +236,8 @@ impl State {
                 answer.push(',');
             }
             if self.decisions.contains_key(&key) {
-                answer.push_str(r#"{"Error":{"Code":"DuplicateItem","Message":"there is one"},"TableName":"decisions"}"#);
+                answer
+                    .push_str(r#"{"Error":{"Code":"DuplicateItem","Message":"there is one"},"TableName":"decisions"}"#);
                 continue;
             }
             let raw: Vec<&str> = parameters.iter().map(|raw| raw.get()).collect();

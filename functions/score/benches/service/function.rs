@@ -213,16 +213,8 @@ impl Function {
         // A start on Lambda finds an empty /tmp; a bucket of its own gives it a cache folder of its own.
         let bucket = format!("moderato-bench-{}", address.port());
         let (child, started) = spawn(setup, setup.command(kind, address, &bucket));
-        let mut function = Self {
-            pid: child.id().unwrap(),
-            child,
-            started,
-            bucket,
-            lambda,
-            aws,
-            serving,
-            logged: Rc::default(),
-        };
+        let mut function =
+            Self { pid: child.id().unwrap(), child, started, bucket, lambda, aws, serving, logged: Rc::default() };
         let mut output = function.child.stdout.take().unwrap();
         let logged = function.logged.clone();
         tokio::task::spawn_local(async move {

@@ -69,8 +69,9 @@ async fn run(options: Options) {
     let kinds: Vec<Kind> = [Kind::Ours, Kind::Python].into_iter().filter(|kind| setup.has(*kind)).collect();
     let warm_up = (options.posts / 5).max(10 * BATCH);
     let steps = kinds.len() * (options.starts + mixes.len() * options.rounds) + 1;
-    let bar = ProgressBar::new(steps as u64)
-        .with_style(ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} {msg}").unwrap().progress_chars("=> "));
+    let bar = ProgressBar::new(steps as u64).with_style(
+        ProgressStyle::with_template("{elapsed:>4} [{bar:30}] {pos}/{len} {msg}").unwrap().progress_chars("=> "),
+    );
     let mut report = Report::new(&setup, &options.data, options.posts, warm_up);
 
     // The first of each reads its files from the disk, and does not count.

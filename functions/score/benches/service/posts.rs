@@ -49,9 +49,13 @@ const HATEFUL: [Source; 1] = [Source("hatexplain_train_text_label.csv.gz", "text
 /// corpora one mix of the sample posts in this tree.
 pub fn mixes(root: &Path, data: &Path) -> Vec<Mix> {
     let data = root.join(data);
-    let (Some(corpora), Some(harmless), Some(hateful)) = (read(&data, &CORPORA), read(&data, &HARMLESS), read(&data, &HATEFUL))
+    let (Some(corpora), Some(harmless), Some(hateful)) =
+        (read(&data, &CORPORA), read(&data, &HARMLESS), read(&data, &HATEFUL))
     else {
-        let description = format!("sample posts of infra/local/posts.jsonl over and over: there are no corpora in {}", data.display());
+        let description = format!(
+            "sample posts of infra/local/posts.jsonl over and over: there are no corpora in {}",
+            data.display()
+        );
         return vec![Mix { name: "samples", description, texts: samples(root) }];
     };
     let platform = (0..TEXTS * HARMLESS.len())

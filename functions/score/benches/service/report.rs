@@ -84,7 +84,7 @@ impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1);
         let (least, most) = (self.0[0], self.0[self.0.len() - 1]);
-        f.pad(&format!("{:.digits$} ({least:.digits$} to {most:.digits$})", self.median()))
+        write!(f, "{:.digits$} ({least:.digits$} to {most:.digits$})", self.median())
     }
 }
 
@@ -98,12 +98,15 @@ impl Report {
         let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
         let place = match setup.processors {
             Some((driver, function)) => format!("driver on processor {driver}, function on {function}"),
-            None => "driver and function not bound to processors of their own (one processor, or no taskset)".to_owned(),
+            None => {
+                "driver and function not bound to processors of their own (one processor, or no taskset)".to_owned()
+            }
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let date = domain::Timestamp::from_millis(now.try_into().unwrap_or(0)).to_string();
         let shown = setup.bootstrap.strip_prefix(&setup.root).unwrap_or(&setup.bootstrap).display();
-        let machine = format!("{model}, {cores} cores; {place}\n{}; {shown}; corpora from {}", &date[..10], data.display());
+        let machine =
+            format!("{model}, {cores} cores; {place}\n{}; {shown}; corpora from {}", &date[..10], data.display());
         Self {
             machine,
             posts,
@@ -142,13 +145,28 @@ impl Report {
             let all: Spread = of.chain(rounds).map(|ready| ready.as_secs_f64() * 1e3).collect();
             (!all.0.is_empty()).then_some(all)
         };
-        print_row("exec to first poll, ms", milliseconds(Kind::Ours), milliseconds(Kind::Python), 1, false, "1/10, aim 1/20");
+        print_row(
+            "exec to first poll, ms",
+            milliseconds(Kind::Ours),
+            milliseconds(Kind::Python),
+            1,
+            false,
+            "1/10, aim 1/20",
+        );
         let started = |kind| -> Option<Spread> {
-            let all: Spread = self.starts.iter().filter(|one| one.kind == kind).map(|one| one.resident as f64 / MIB).collect();
+            let all: Spread =
+                self.starts.iter().filter(|one| one.kind == kind).map(|one| one.resident as f64 / MIB).collect();
             (!all.0.is_empty()).then_some(all)
         };
         print_row("resident at the first poll, MiB", started(Kind::Ours), started(Kind::Python), 1, false, "");
-        self.row(&format!("resident after {} posts, MiB", self.posts + self.warm_up), 0, |one| one.memory.now as f64 / MIB, 1, false, "1/2, aim 1/3");
+        self.row(
+            &format!("resident after {} posts, MiB", self.posts + self.warm_up),
+            0,
+            |one| one.memory.now as f64 / MIB,
+            1,
+            false,
+            "1/2, aim 1/3",
+        );
         self.row("peak resident, MiB", 0, |one| one.memory.peak as f64 / MIB, 1, false, "");
         println!();
         for (number, mix) in mixes.iter().enumerate() {
@@ -157,7 +175,11 @@ impl Report {
         if let Some([once, tenfold]) = &self.tenfold {
             let wall = tenfold.wall.as_secs_f64() / once.wall.as_secs_f64();
             let cpu = tenfold.cpu.as_secs_f64() / once.cpu.as_secs_f64();
-            println!("10 times the posts ({} and {}): {wall:.2} times the time, {cpu:.2} times the CPU (goal 10.5)", self.posts, 10 * self.posts);
+            println!(
+                "10 times the posts ({} and {}): {wall:.2} times the time, {cpu:.2} times the CPU (goal 10.5)",
+                self.posts,
+                10 * self.posts
+            );
         }
     }
 
@@ -217,7 +239,8 @@ impl Report {
 }
 
 fn print_row(name: &str, ours: Option<Spread>, python: Option<Spread>, digits: usize, higher: bool, goal: &str) {
-    let shown = |spread: &Option<Spread>| spread.as_ref().map_or("skipped".to_owned(), |spread| format!("{spread:.digits$}"));
+    let shown =
+        |spread: &Option<Spread>| spread.as_ref().map_or("skipped".to_owned(), |spread| format!("{spread:.digits$}"));
     let ratio = match (&ours, &python) {
         (Some(ours), Some(python)) if higher => format!("{:.2}", ours.median() / python.median()),
         (Some(ours), Some(python)) => format!("1/{:.1}", python.median() / ours.median()),
@@ -263,7 +286,9 @@ impl Usage<'_> {
         println!(
             "  USD a million posts: writes {writes:.3}, reads {reads:.3}, SQS {messages:.3}, Lambda requests {requests:.3}, logs {logs:.3}; Lambda time on top, {MEMORY_MB} MB:"
         );
-        for (time, ms) in [("the CPU measured here and no waiting", self.cpu_ms.ceil()), ("a cautious 30 ms a batch", CAUTIOUS_MS)] {
+        for (time, ms) in
+            [("the CPU measured here and no waiting", self.cpu_ms.ceil()), ("a cautious 30 ms a batch", CAUTIOUS_MS)]
+        {
             let totals: Vec<_> = GB_SECOND
                 .iter()
                 .map(|(name, price)| {

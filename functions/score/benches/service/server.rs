@@ -29,7 +29,8 @@ pub async fn serve(lambda: Rc<Lambda>, aws: Rc<Aws>) -> (SocketAddr, JoinHandle<
             });
             // A function that is stopped leaves its connections broken.
             tokio::task::spawn_local(async move {
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
