@@ -10,10 +10,13 @@ CARGO_TARGET_DIR ?= target
 MODERATO := $(CARGO_TARGET_DIR)/release/moderato
 # For cargo-deny, the one tool that `make lint` only uses where it is installed.
 DENY_VERSION := 0.20.2
+# For gungraun, whose counts `make bench` only makes where it and valgrind are installed. As in Cargo.lock.
+GUNGRAUN_VERSION := 0.20.0
 
 STAGE ?= dev
 ARCHITECTURE ?= x86_64
 POSTS ?=
+SEEDS ?=
 SEED ?=
 POLICY ?=
 EVENT ?= events/native.json
@@ -23,7 +26,7 @@ TARGET ?=
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: help up down forget invoke test simulate planted cuts fuzz soak bench lint lint-tools deploy outputs tools build lock
+.PHONY: help up down forget invoke test simulate planted cuts fuzz soak bench bench-tools lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -53,11 +56,33 @@ test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
 
+simulate: build ## the fault world: make simulate SEEDS=n POSTS=m [SEED=k]
+	@cargo test --quiet --locked --release --workspace --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'
+
+planted: build ## the table of planted faults, and the seeds it took to catch each
+	@cargo test --quiet --locked --release --workspace --test simulate -- --planted
+
+cuts: build ## the table of cuts at every await point of a batch of ten
+	@cargo test --quiet --locked --release --workspace --test simulate -- --cuts
+
 fuzz: tools ## every fuzz target guided by coverage: make fuzz [MINUTES=10] [TARGET=envelopes]; make test runs seconds of each
 	@$(PYTHON_TOOLS)/python infra/fuzz.py --minutes '$(MINUTES)' $(TARGET)
 
 soak: build ## 100,000 posts through a local AWS while the function is killed at random: POSTS=n SEED=k
 	@$(PYTHON_TOOLS)/python infra/local/soak.py $(if $(POSTS),--posts $(POSTS)) $(if $(SEED),--seed $(SEED))
+
+bench: build ## beside the same job in Python: make bench [POSTS=posts a round] [ROUNDS=n] [BOOTSTRAP=target/ship/score]; MODERATO_DATA has the corpora
+	@$(STEP) 'Python packages of the other side' infra/tools.sh bench || echo 'skipped: the Python side; ours is measured alone'
+	@$(STEP) 'moderato and Python in turns' env $(if $(POSTS),POSTS=$(POSTS)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) $(if $(BOOTSTRAP),BOOTSTRAP=$(BOOTSTRAP)) cargo bench --quiet --locked --workspace --bench service
+	@$(STEP) 'the model step over a bare loop of ONNX Runtime' cargo bench --quiet --locked --workspace --bench model
+	@if command -v valgrind >/dev/null && gungraun-runner --version >/dev/null 2>&1; then \
+	  $(STEP) 'instructions' cargo bench --quiet --locked --workspace --bench instructions; \
+	else \
+	  echo '==> skipped: instruction counts (they take valgrind, and make bench-tools)'; \
+	fi
+
+bench-tools: ## compile gungraun's runner into .tools/ for make bench
+	cargo install --locked --version $(GUNGRAUN_VERSION) --root .tools/cargo gungraun-runner
 
 lint: tools ## format, clippy, template checks, licences
 	@$(STEP) 'cargo fmt' cargo fmt --all --check

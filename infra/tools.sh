@@ -3,6 +3,8 @@
 #   .tools/venv/           MiniStack, SAM CLI, cfn-lint, boto3, pytest   (infra/requirements.txt)
 #   .tools/onnxruntime/    libonnxruntime.so of this machine's processor (infra/onnxruntime.txt, .sha256)
 # With a processor as argument (x86_64 or arm64) that differs from this machine's, also .tools/onnxruntime-<it>/.
+# With `bench` as argument, also
+#   .tools/bench/          what the Python handler of `make bench` needs (infra/bench.txt)
 # Does nothing when it has been done before with the same pins.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -36,18 +38,20 @@ check_machine() {
     '  Debian and Ubuntu: apt-get install binutils; Fedora: dnf install binutils'
 }
 
+# make_venv FOLDER REQUIREMENTS [PIP OPTION…]
 make_venv() {
-  local stamp=.tools/venv/.stamp want python
-  want=$(sha256sum infra/requirements.txt | cut -d' ' -f1)
-  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && .tools/venv/bin/python -c '' 2>/dev/null; then return; fi
+  local folder=$1 requirements=$2 stamp=$1/.stamp want python
+  shift 2
+  want=$(sha256sum "$requirements" | cut -d' ' -f1)
+  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && "$folder/bin/python" -c '' 2>/dev/null; then return; fi
   python=$(find_python)
   "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "\`$python\` has no venv module" \
     '  Debian and Ubuntu: apt-get install python3-venv; then run the same command again'
-  echo "python: $("$python" --version 2>&1), installing $(grep -c '==' infra/requirements.txt) pinned packages into .tools/venv"
-  rm -rf .tools/venv
-  "$python" -m venv .tools/venv
-  .tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --only-binary=:all: \
-    --requirement infra/requirements.txt ||
+  echo "python: $("$python" --version 2>&1), installing $(grep -c '==' "$requirements") pinned packages into $folder"
+  rm -rf "$folder"
+  "$python" -m venv "$folder"
+  "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+    "$@" --requirement "$requirements" ||
     fail 'the pinned Python packages could not be installed (see above)' \
       '  they come from the package index that pip is set up with; check the network and run the same command again'
   echo "$want" >"$stamp"
@@ -94,8 +98,13 @@ PYTHON
 
 check_machine
 mkdir -p .tools
-make_venv
+make_venv .tools/venv infra/requirements.txt --no-compile
 host=$(uname -m)
 ensure_onnxruntime "$host" .tools/onnxruntime
+if [ "${1:-}" = bench ]; then
+  # Compiled, as a deployment package that cares for its starts would be.
+  make_venv .tools/bench infra/bench.txt --compile
+  exit
+fi
 other=$(wheel_arch "${1:-$host}")
 if [ "$other" != "$host" ]; then ensure_onnxruntime "$other" ".tools/onnxruntime-$1"; fi

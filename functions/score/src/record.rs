@@ -16,8 +16,8 @@ pub(crate) async fn record(app: &App, work: &mut Work) {
     let mut records = Vec::new();
     for (place, item) in work.items.iter_mut().enumerate() {
         if let State::Decided { record, .. } = &mut item.state {
-            fit(record);
-            record.cost_usd_micro = share.of_record(record, write_units(item_size(record)));
+            let bytes = fit(record);
+            record.cost_usd_micro = share.of_record(record, write_units(bytes));
             places.push(place);
             records.push((**record).clone());
         }
@@ -65,21 +65,24 @@ async fn take_over(app: &App, work: &mut Work, existing: Vec<(usize, (PostId, Re
     }
 }
 
-/// Leaves out the lightest spans of an explanation where the item then fits one write unit.
-fn fit(record: &mut DecisionRecord) {
+/// Leaves out the lightest spans of an explanation where the item then fits one write unit; gives the item's size.
+/// Weighing an item costs as much as writing it, so it is weighed once where nothing has to go.
+fn fit(record: &mut DecisionRecord) -> usize {
     // The cost is written later; this is as long as it gets.
     record.cost_usd_micro = 99.999;
+    let full = item_size(record);
+    if full <= WRITE_UNIT_BYTES {
+        return full;
+    }
     let complete = record.explanation.clone();
-    while item_size(record) > WRITE_UNIT_BYTES {
-        match &mut record.explanation {
-            Some(explanation) if explanation.spans.len() > 1 => {
-                explanation.spans.pop();
-            }
-            _ => {
-                // A second unit has to be paid for anyway.
-                record.explanation = complete;
-                return;
-            }
+    while let Some(explanation) = record.explanation.as_mut().filter(|explanation| explanation.spans.len() > 1) {
+        explanation.spans.pop();
+        let bytes = item_size(record);
+        if bytes <= WRITE_UNIT_BYTES {
+            return bytes;
         }
     }
+    // A second unit has to be paid for anyway.
+    record.explanation = complete;
+    full
 }

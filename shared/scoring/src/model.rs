@@ -155,6 +155,12 @@ impl TextModel {
         Ok(explain::spans(&tokenised, best.window, &self.manifest.ngrams, &weighted))
     }
 
+    /// The model step alone, from features to calibrated probability: for benches/model.rs.
+    #[doc(hidden)]
+    pub fn step(&self, input: &[WeightedBucket]) -> Result<f64, ScoreError> {
+        Ok(six_decimals(self.manifest.calibration.probability(self.run(input)?.logit)))
+    }
+
     fn best(&self, text: &Tokenised) -> Result<Best, ScoreError> {
         let mut best: Option<Best> = None;
         for window in windows(text, &self.manifest.window) {

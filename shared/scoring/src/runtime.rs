@@ -27,6 +27,14 @@ pub struct RuntimeError {
 #[derive(Debug, Clone)]
 pub struct Onnx(Environment);
 
+impl Onnx {
+    /// A session as models have it, and nothing around it: what benches/model.rs holds the model step against.
+    #[doc(hidden)]
+    pub fn bare_session(&self, verified: &[u8]) -> ort::Result<Session> {
+        session(self, verified)
+    }
+}
+
 /// ONNX Runtime allows one environment a process, so it is made once and kept until the process ends.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
