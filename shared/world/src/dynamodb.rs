@@ -203,7 +203,8 @@ fn put(tables: &mut Tables, mut request: Map<String, Value>) -> Answer {
         (Some(Value::String(table)), Some(Value::Object(item))) => {
             // The one condition that is known here: over a person's decision and nothing else.
             let stands = tables.table(&table).items.get(&key(&item));
-            if request.contains_key("ConditionExpression") && stands.and_then(|item| text(item, "decided_by")) != Some("human")
+            if request.contains_key("ConditionExpression")
+                && stands.and_then(|item| text(item, "decided_by")) != Some("human")
             {
                 return Answer::error(400, "ConditionalCheckFailedException");
             }

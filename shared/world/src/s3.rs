@@ -38,7 +38,8 @@ pub(crate) fn answer(cloud: &Cloud, call: &Call<'_>) -> Answer {
             xml(200, String::new())
         }
         "GET" if query.contains("list-type=2") => {
-            let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).map(decoded).unwrap_or_default();
+            let prefix =
+                query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).map(decoded).unwrap_or_default();
             let mut body = "<ListBucketResult><IsTruncated>false</IsTruncated>".to_owned();
             let listed = state.objects.iter().filter(|((of, key), _)| *of == bucket && key.starts_with(&prefix));
             for ((_, key), kept) in listed {

@@ -133,8 +133,7 @@ impl Wire {
     /// A wire to `cloud`.
     #[must_use]
     pub fn new(cloud: &Arc<Cloud>, seed: u64) -> Self {
-        let inner =
-            Inner { rng: Rng::with_seed(seed), weather: Weather::calm(), calls: BTreeMap::new(), history: 0 };
+        let inner = Inner { rng: Rng::with_seed(seed), weather: Weather::calm(), calls: BTreeMap::new(), history: 0 };
         Self { cloud: cloud.clone(), inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -187,13 +186,19 @@ impl Wire {
             partial: Draws { rng: inner.rng.fork(), chance },
         };
         let said = format!("{operation} {fault:?} {:?} {:?} {chance}", plan.there, plan.back);
-        let mixed = said.bytes().fold(inner.history, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let mixed =
+            said.bytes().fold(inner.history, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         inner.history = mixed.rotate_left(5);
         plan
     }
 
     /// The service's side of a call. It goes on when the client is gone.
-    async fn serve(self, request: HttpRequest, mut plan: Plan, client: oneshot::Sender<Result<Answer, ConnectorError>>) {
+    async fn serve(
+        self,
+        request: HttpRequest,
+        mut plan: Plan,
+        client: oneshot::Sender<Result<Answer, ConnectorError>>,
+    ) {
         let io = |what: &'static str| ConnectorError::io(what.into());
         tokio::time::sleep(plan.there).await;
         if plan.ends_with_client && client.is_closed() {

@@ -218,7 +218,9 @@ fn throttling(seeds: u64, posts: usize) -> bool {
         },
     );
     let amplification = throttled as f64 / calm as f64;
-    println!("5 % of calls throttled, half whole, half in part: {amplification:.3} times the calls, violations {violations}");
+    println!(
+        "5 % of calls throttled, half whole, half in part: {amplification:.3} times the calls, violations {violations}"
+    );
     amplification <= 1.15 && violations == 0
 }
 

@@ -1,7 +1,7 @@
 //! What is sent in a run: posts in every shape, poison among them, and what has to become of each.
 
-use features::views::{Definitions, FeatureRow};
 use fastrand::Rng;
+use features::views::{Definitions, FeatureRow};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -249,7 +249,8 @@ impl Posts {
         posts.send(&json!({ "Records": entries }).to_string(), parts);
         let garbage = format!("{CANARY} is not json");
         posts.send(&garbage, vec![digest(&garbage)]);
-        let (panics, _) = posts.post(&mut rng, &format!("{CANARY}-panics"), 1, json!({ "text": "moderato-test-panic" }));
+        let (panics, _) =
+            posts.post(&mut rng, &format!("{CANARY}-panics"), 1, json!({ "text": "moderato-test-panic" }));
         posts.send(&panics, vec![digest(&panics)]);
         posts
     }

@@ -145,8 +145,7 @@ impl State<'_> {
     fn take(&mut self, climate: &Climate) -> Result<Vec<Message>, Deadline> {
         let now = Deadline::now();
         let storm = self.storm();
-        let visible: Vec<usize> =
-            (0..self.queue.len()).filter(|place| self.queue[*place].visible_at <= now).collect();
+        let visible: Vec<usize> = (0..self.queue.len()).filter(|place| self.queue[*place].visible_at <= now).collect();
         if visible.is_empty() {
             let next = self.queue.iter().map(|message| message.visible_at).min();
             return Err(next.unwrap_or(now + Duration::from_secs(5)).min(now + Duration::from_secs(5)));
@@ -299,7 +298,11 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
         cleared: false,
     });
     let pollers = (0..climate.environments).map(|place| poll(&state, judges, &wire, climate, place));
-    tokio::join!(futures::future::join_all(pollers), clearing(&state, &wire, climate), reviewers(&state, &cloud, climate));
+    tokio::join!(
+        futures::future::join_all(pollers),
+        clearing(&state, &wire, climate),
+        reviewers(&state, &cloud, climate)
+    );
 
     let State { mut checker, queue, dead, invocations, cuts, dead_letters, verdicts, .. } = state.into_inner();
     let in_flight = queue.iter().chain(&dead).flat_map(|message| message.parts.iter().cloned()).collect();

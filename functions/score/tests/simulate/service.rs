@@ -26,7 +26,8 @@ pub fn judges() -> [Arc<Judge>; 2] {
     let bundle = Bundle::read(&root.join("shared/scoring/models/ngram-baseline")).unwrap();
     let definitions = Definitions::bundled().unwrap();
     let old = std::fs::read_to_string(root.join("shared/domain/policies/default.yaml")).unwrap();
-    let new = old.replace("from: 0.2,", "from: 0.1,").replace("from: 0.8,", "from: 0.35,").replace("2026-11-23", "next");
+    let new =
+        old.replace("from: 0.2,", "from: 0.1,").replace("from: 0.8,", "from: 0.35,").replace("2026-11-23", "next");
     assert_ne!(old, new, "the default policy has other bands now: change them here too");
     [old, new].map(|policy| {
         Arc::new(Judge {
