@@ -133,8 +133,11 @@ impl Process {
         let config = Config::from_env()?;
         let definitions = Definitions::bundled()?;
         let schema = definitions.schema();
-        let onnx = scoring::init(&config.root.join("libonnxruntime.so"))?;
+        // Two slow things that need nothing of each other; Lambda shows two processors while a function starts.
+        let library = config.root.join("libonnxruntime.so");
+        let onnx = tokio::task::spawn_blocking(move || scoring::init(&library));
         let aws = store::connect(store::Connection::default()).await;
+        let onnx = onnx.await??;
         let objects = Arc::new(S3Objects::new(&aws));
         let live = registry(&config, objects.as_ref(), &onnx, &schema).resolve(Deadline::now() + START_TIMEOUT).await?;
         let current = Mutex::new(current(&config, &definitions, &aws, &objects, live));

@@ -77,7 +77,10 @@ impl ObjectStore for S3Objects {
             Err(error) => return Err(error),
         };
         // The length is known before the first byte of the body is read.
-        if answer.content_length().is_none_or(|length| usize::try_from(length).is_ok_and(|length| length > max_bytes)) {
+        let Some(length) = answer.content_length() else {
+            return Err(StoreError::transient(DOING, "an object without its length"));
+        };
+        if usize::try_from(length).is_ok_and(|length| length > max_bytes) {
             return Err(StoreError::permanent(DOING, TOO_LARGE));
         }
         let metadata = answer.metadata().map(|map| map.clone().into_iter().collect()).unwrap_or_default();

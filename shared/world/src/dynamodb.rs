@@ -151,6 +151,7 @@ fn get(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn P
         if keys.is_empty() || keys.len() > 100 || distinct.len() != keys.len() {
             return Answer::error(400, "ValidationException");
         }
+        let projection = projection(&asked);
         // Whoever asks may ask in any order; what fails must not depend on it.
         keys.sort_by_key(|item| item.as_object().map(key));
         let mut found = Vec::new();
@@ -161,7 +162,7 @@ fn get(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn P
             if partial.refuse(&shown(&key)).is_some() {
                 left.push(asked);
             } else if let Some(item) = table.items.get(&key) {
-                found.push(item.clone());
+                found.push(projected(item, projection.as_ref()));
             }
         }
         responses.insert(name.clone(), json!(found));
@@ -171,6 +172,20 @@ fn get(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn P
         }
     }
     Answer::json(200, &json!({ "Responses": responses, "UnprocessedKeys": unprocessed }))
+}
+
+/// The names that `ProjectionExpression` asks for, where it stands.
+fn projection(asked: &Value) -> Option<BTreeSet<String>> {
+    let names = asked.get("ExpressionAttributeNames");
+    let expression = asked.get("ProjectionExpression")?.as_str()?.split(',').map(str::trim);
+    let named = |name: &str| names.and_then(|names| names.get(name)?.as_str()).unwrap_or(name).to_owned();
+    Some(expression.map(named).collect())
+}
+
+fn projected(item: &Arc<Item>, names: Option<&BTreeSet<String>>) -> Arc<Item> {
+    let Some(names) = names else { return item.clone() };
+    let kept = item.iter().filter(|(name, _)| names.contains(*name));
+    Arc::new(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 fn write(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn Partial) -> Answer {

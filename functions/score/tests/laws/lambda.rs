@@ -65,7 +65,9 @@ fn the_reader_reads_as_the_documentation_says() {
 async fn answer(app: &score::App, event: &Value) -> Option<String> {
     let payload = RawValue::from_string(event.to_string()).unwrap();
     let batch = SqsBatch::parse(&payload).ok()?;
-    let invocation = Invocation { deadline: Deadline::now() + Duration::from_secs(30), cold_start: false };
+    let left = Duration::from_secs(30);
+    let deadline_ms = runtime::telemetry::now_ms() + 30_000;
+    let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
     Some(serde_json::to_string(&score::handle(app, batch, invocation).await).unwrap())
 }
 

@@ -504,6 +504,7 @@ async fn calls_of_the_sdks() {
             endpoint_url: Some(format!("http://{address}")),
             region: Some("us-east-1".to_owned()),
             credentials: Some(("id".to_owned(), CANARY.to_owned())),
+            ..store::Connection::default()
         })
         .await;
         let deadline = Deadline::now() + Duration::from_secs(1);

@@ -131,12 +131,12 @@ impl Posts {
         let text = format!("{CANARY} {}", TEXTS[rng.usize(..TEXTS.len())]);
         let native = json!({ "text": text, "lang": "en" });
         match rng.u8(..100) {
-            0..=53 => {
+            0..=65 => {
                 let (body, part) = self.post(rng, &id, 1, native);
                 self.send(&body, vec![part]);
             }
             // The same post again as another message, and under other words: whichever comes first stands.
-            54..=61 => {
+            66..=72 => {
                 let (body, part) = self.post(rng, &id, 1, native);
                 self.send(&body, vec![part.clone()]);
                 let mut again: Value = serde_json::from_str(&body).unwrap();
@@ -145,29 +145,29 @@ impl Posts {
                 }
                 self.send(&again.to_string(), vec![part]);
             }
-            62..=65 => {
+            73..=76 => {
                 let (body, part) = self.post(rng, &id, 1, json!({ "text": text, "lang": "fr" }));
                 self.send(&body, vec![part]);
             }
-            66..=69 => {
+            77..=80 => {
                 let media = json!({ "media": [{ "uri": "s3://content/a.png", "type": "image/png" }] });
                 let (body, part) = self.post(rng, &id, 1, media);
                 self.send(&body, vec![part]);
             }
-            70..=74 => {
+            81..=83 => {
                 self.objects.push((format!("texts/{id}"), text));
                 let (body, part) = self.post(rng, &id, 1, json!({ "text_ref": format!("s3://{CONTENT}/texts/{id}") }));
                 self.send(&body, vec![part]);
             }
             // An edit: revisions are decided each for itself, whatever their order.
-            75..=81 => {
+            84..=88 => {
                 for revision in 1..=rng.u64(2..=3) {
                     let (body, part) = self.post(rng, &id, revision, native.clone());
                     self.send_raw(quoted(&body), vec![part], revision > 1);
                 }
             }
             // One message, several objects, one of which may hold no post.
-            82..=85 => {
+            89..=90 => {
                 let (mut entries, mut parts) = (Vec::new(), Vec::new());
                 for object in 0..rng.usize(1..=3) {
                     let (mut held, mut part) = self.post(rng, &format!("{id}-{object}"), 1, native.clone());
@@ -182,7 +182,7 @@ impl Posts {
                 }
                 self.send(&json!({ "Records": entries }).to_string(), parts);
             }
-            86..=90 => {
+            91..=94 => {
                 let (body, part) = self.post(rng, &id, 1, native);
                 let inner: Value = serde_json::from_str(&body).unwrap();
                 let wrapped = match rng.u8(..3) {
@@ -192,7 +192,7 @@ impl Posts {
                 };
                 self.send(&wrapped.to_string(), vec![part]);
             }
-            91..=96 => {
+            95..=97 => {
                 let body = match rng.u8(..5) {
                     0 => format!("{CANARY} {number} is not json"),
                     1 => json!({ "text": text, "n": number }).to_string(),
@@ -203,7 +203,7 @@ impl Posts {
                 self.send(&body, vec![digest(&body)]);
             }
             // No Unicode text: the original is the JSON string itself.
-            97 => {
+            98 => {
                 let body = format!(r#""{CANARY} {number} \ud83d""#);
                 self.send_raw(body.as_str().into(), vec![digest(&body)], false);
             }

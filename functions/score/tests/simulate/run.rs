@@ -297,6 +297,7 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
         verdicts: 0,
         cleared: false,
     });
+    state.borrow_mut().checker.calm = climate.weather.faults.is_empty();
     let pollers = (0..climate.environments).map(|place| poll(&state, judges, &wire, climate, place));
     tokio::join!(
         futures::future::join_all(pollers),

@@ -14,6 +14,7 @@ mod features;
 mod items;
 mod objects;
 mod queues;
+mod world;
 
 use domain::PostId;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -88,10 +88,9 @@ impl Stores {
     async fn at(address: SocketAddr, name: &str) -> Self {
         let connection = Connection {
             endpoint_url: Some(format!("http://{address}")),
-            // The SDKs keep one allowance of retries for a service and region in the whole process: a region of its
-            // own keeps the others' bad days out.
             region: Some(name.to_ascii_lowercase()),
             credentials: Some(("test".to_owned(), "test".to_owned())),
+            ..Connection::default()
         };
         let aws = store::connect(connection).await;
         Self {
@@ -368,7 +367,7 @@ impl Case<'_> {
     async fn nothing_is_lost(&self, name: &str, requests: usize, stores: &Stores) {
         match self.operation {
             Insert => {
-                let writes = self.cloud.writes("decisions").into_iter();
+                let writes = self.cloud.writes("decisions", 0).into_iter();
                 let mine = writes.filter(|write| write.item["post_id"]["S"].as_str().unwrap().starts_with(name));
                 let done = usize::from(self.row.done || requests == 2);
                 assert_eq!(mine.count(), 3 * done, "{name}: written");
@@ -385,7 +384,7 @@ impl Case<'_> {
                 let times = usize::from(self.row.done) + usize::from(requests == 2);
                 // Of the second, only what the first left without an answer.
                 let sent = if self.row.trouble == Trouble::Short { 5 } else { 3 * times };
-                assert_eq!(self.cloud.sent(name).len(), sent, "{name}: sent");
+                assert_eq!(self.cloud.sent(name, 0).len(), sent, "{name}: sent");
             }
             WriteObject if self.row.done || requests == 2 => {
                 assert_eq!(self.cloud.object("bucket", name), Some(object_bytes()), "{name}");
