@@ -148,15 +148,15 @@ fn processors() -> Option<(usize, usize)> {
         from.parse::<usize>().unwrap_or(0)..=to.parse::<usize>().unwrap_or(0)
     });
     let found = (allowed.next()?, allowed.next()?);
-    pin(found.0).then_some(found)
+    pin(&found.0.to_string()).then_some(found)
 }
 
-/// Binds the thread that calls this, and what it starts from now on, to a processor.
-fn pin(processor: usize) -> bool {
+/// Binds the thread that calls this, and what it starts from now on, to processors: `1` or `0,1`.
+fn pin(processors: &str) -> bool {
     let Ok(thread) = fs::read_link("/proc/thread-self") else { return false };
     let thread = thread.file_name().and_then(|id| id.to_str()).unwrap_or_default().to_owned();
     std::process::Command::new("taskset")
-        .args(["-cp", &processor.to_string(), &thread])
+        .args(["-cp", processors, &thread])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
@@ -206,13 +206,13 @@ pub struct Function {
 
 impl Function {
     /// Starts one in an AWS of its own.
-    pub async fn start(setup: &Setup, kind: Kind) -> Self {
+    pub async fn start(setup: &Setup, kind: Kind, processors: Processors) -> Self {
         let lambda = Rc::new(Lambda::default());
         let aws = Rc::new(Aws::new(setup.pointer.clone()));
         let (address, serving) = server::serve(lambda.clone(), aws.clone()).await;
         // A start on Lambda finds an empty /tmp; a bucket of its own gives it a cache folder of its own.
         let bucket = format!("moderato-bench-{}", address.port());
-        let (child, started) = spawn(setup, setup.command(kind, address, &bucket));
+        let (child, started) = spawn(setup, setup.command(kind, address, &bucket), processors);
         let mut function =
             Self { pid: child.id().unwrap(), child, started, bucket, lambda, aws, serving, logged: Rc::default() };
         let mut output = function.child.stdout.take().unwrap();
@@ -275,18 +275,28 @@ impl Function {
     }
 }
 
-/// Starts a process from a thread on its processor, which the process inherits.
-fn spawn(setup: &Setup, mut command: Command) -> (Child, Instant) {
-    let Some((_, processor)) = setup.processors else {
+/// What a function may run on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Processors {
+    /// One of its own: what it does on a core is measured.
+    One,
+    /// The driver's too, which waits: Lambda shows two to a function of this size (below 3,009 MB).
+    Two,
+}
+
+/// Starts a process from a thread on its processors, which the process inherits.
+fn spawn(setup: &Setup, mut command: Command, processors: Processors) -> (Child, Instant) {
+    let Some((drivers, own)) = setup.processors else {
         let started = Instant::now();
         return (command.spawn().unwrap(), started);
     };
+    let list = if processors == Processors::One { own.to_string() } else { format!("{drivers},{own}") };
     let handle = tokio::runtime::Handle::current();
     let (send, receive) = mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let _runtime = handle.enter();
-            assert!(pin(processor), "this thread could not be bound to processor {processor}");
+            assert!(pin(&list), "this thread could not be bound to processors {list}");
             let started = Instant::now();
             send.send((command.spawn().unwrap(), started)).unwrap();
         });

@@ -22,7 +22,7 @@ mod server;
 
 use aws::Outcome;
 use clap::Parser;
-use function::{Function, Kind, Setup};
+use function::{Function, Kind, Processors, Setup};
 use indicatif::{ProgressBar, ProgressStyle};
 use posts::Mix;
 use report::{Measured, Report, Start};
@@ -78,7 +78,7 @@ async fn run(options: Options) {
     for start in 0..=options.starts {
         for kind in &kinds {
             say(&bar, format!("start {start} of {}", kind.name()));
-            let function = Function::start(&setup, *kind).await;
+            let function = Function::start(&setup, *kind, Processors::Two).await;
             let ready = function.ready().await;
             if start > 0 {
                 report.starts.push(Start { kind: *kind, ready, resident: function.memory().now });
@@ -127,7 +127,7 @@ async fn measure(
     batches: &[hyper::body::Bytes],
     warm_up: usize,
 ) -> (Measured, Outcome) {
-    let function = Function::start(setup, kind).await;
+    let function = Function::start(setup, kind, Processors::One).await;
     let ready = function.ready().await;
     function.invoke(&batches[..warm_up]).await;
     let calls = function.calls();
@@ -147,7 +147,7 @@ async fn tenfold(setup: &Rc<Setup>, mix: &Mix, posts: usize) -> [function::Spent
     let mut spent = Vec::new();
     for times in [1, 10] {
         let batches = batches(mix, times * posts / BATCH, 78);
-        let function = Function::start(setup, Kind::Ours).await;
+        let function = Function::start(setup, Kind::Ours, Processors::One).await;
         function.ready().await;
         function.invoke(&warm_up).await;
         let before = function.reading().await;

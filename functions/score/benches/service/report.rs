@@ -97,7 +97,7 @@ impl Report {
         let model = field("model name").map_or("an unknown processor", |(_, model)| model);
         let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
         let place = match setup.processors {
-            Some((driver, function)) => format!("driver on processor {driver}, function on {function}"),
+            Some((driver, function)) => format!("driver on processor {driver}, function on {function}, starts on both"),
             None => {
                 "driver and function not bound to processors of their own (one processor, or no taskset)".to_owned()
             }

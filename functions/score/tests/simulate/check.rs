@@ -128,7 +128,7 @@ impl<'a> Checker<'a> {
             Some(_) if listed("unavailable") && !self.calm => {}
             Some(row) if value == Some(&row.to_string()) && !listed("missing") => {}
             None if value.is_none() && (listed("missing") || listed("unavailable")) => {}
-            _ => wrong.push(format!("{key:?}: the author's row says {row:?}, the record {value:?}: {features}")),
+            _ => wrong.push(format!("{key:?}: the author's row says {row:?} violations, the record {value:?}")),
         }
         let history = text(item, "verdict_before");
         let scored = item["scores"].pointer("/M/hate/M/state/S") == Some(&Value::from("ok"));

@@ -62,14 +62,14 @@ fn main() -> ExitCode {
     runtime::silence_panics();
     let arguments = Arguments::parse();
     let fine = if arguments.planted {
-        planted(arguments.posts.min(300), 200, true)
+        planted(300, 200, true)
     } else if arguments.cuts {
         cut(16)
     } else if let Some(seeds) = arguments.seeds {
         simulate(arguments.seed, seeds, arguments.posts)
     } else {
         let twice = repeats() & throttling(20, 300);
-        twice & cut(2) & planted(200, 100, false) & simulate(1, 100, 200)
+        twice & cut(2) & planted(300, 200, false) & simulate(1, 100, 200)
     };
     let leaks = LEAKS.load(Ordering::Relaxed);
     if leaks > 0 {
