@@ -12,14 +12,24 @@ use std::time::Duration;
 use store::Deadline;
 use world::Wire;
 
+/// Cut points at which the same stood there when the process ended, and what came of them.
+#[derive(Default)]
+pub struct Row {
+    pub points: usize,
+    /// Parts of messages that were lost.
+    pub lost: usize,
+    /// Everything else that was wrong: doubled, replaced, acknowledged too early.
+    pub wrong: usize,
+}
+
 /// What stood there when the process ended, and how often.
 #[derive(Default)]
 pub struct Table {
-    /// By decided, sent and quarantined at the cut: cut points.
-    pub rows: BTreeMap<(usize, usize, usize), usize>,
+    /// By decided, sent and quarantined at the cut.
+    pub rows: BTreeMap<(usize, usize, usize), Row>,
     pub points: usize,
     pub pairs: usize,
-    /// Points at which an answered batch told that something is open, or nothing was lost or doubled afterwards: none.
+    /// What was wrong after any of them.
     pub violations: BTreeSet<String>,
 }
 
@@ -68,7 +78,11 @@ pub fn exhaust(judges: &[Arc<Judge>; 2], seeds: u64) -> Table {
         for cut in 0..=polls {
             let (_, state, wrong) = deliver(judges, seed, &[cut]);
             table.points += 1;
-            *table.rows.entry(state).or_default() += 1;
+            let row = table.rows.entry(state).or_default();
+            row.points += 1;
+            let lost = wrong.iter().filter(|wrong| wrong.starts_with("lost")).count();
+            row.lost += lost;
+            row.wrong += wrong.len() - lost;
             table.violations.extend(wrong.into_iter().map(|wrong| format!("seed {seed}, cut {cut}: {wrong}")));
         }
         if seed == 0 {

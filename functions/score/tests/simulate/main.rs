@@ -227,9 +227,11 @@ fn throttling(seeds: u64, posts: usize) -> bool {
 /// Cuts at every await point.
 fn cut(seeds: u64) -> bool {
     let table = cuts::exhaust(&service::judges(), seeds);
-    println!("| decided at the cut | sent | quarantined | points | lost | doubled |\n|---|---|---|---|---|---|");
-    for ((decided, sent, kept), points) in &table.rows {
-        println!("| {decided} | {sent} | {kept} | {points} | 0 | 0 |");
+    println!(
+        "| decided at the cut | sent | quarantined | points | lost | doubled or otherwise wrong |\n|---|---|---|---|---|---|"
+    );
+    for ((decided, sent, kept), row) in &table.rows {
+        println!("| {decided} | {sent} | {kept} | {} | {} | {} |", row.points, row.lost, row.wrong);
     }
     for violation in table.violations.iter().take(SHOWN) {
         eprintln!("{violation}");
