@@ -4,7 +4,7 @@ use domain::condition::Schema;
 use features::views::Definitions;
 use registry::{Live, Pointer, Registry};
 use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
-use scoring::{Judge, Onnx};
+use scoring::{Judge, Onnx, RuntimeError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -131,15 +131,20 @@ impl Process {
     /// Where the deployment is broken: a variable missing, ONNX Runtime or every model unusable. Loud, and at once.
     pub async fn from_env() -> Result<Self, runtime::Error> {
         let config = Config::from_env()?;
+        // What takes longest, beside all that can do without it: Lambda shows two processors to a function that starts.
+        // Whoever asks before it is done waits; its error is theirs.
+        let library = config.root.join("libonnxruntime.so");
+        drop(tokio::task::spawn_blocking({
+            let library = library.clone();
+            move || scoring::init(&library)
+        }));
         let definitions = Definitions::bundled()?;
         let schema = definitions.schema();
-        // Two slow things that need nothing of each other; Lambda shows two processors while a function starts.
-        let library = config.root.join("libonnxruntime.so");
-        let onnx = tokio::task::spawn_blocking(move || scoring::init(&library));
         let aws = store::connect(store::Connection::default()).await;
-        let onnx = onnx.await??;
         let objects = Arc::new(S3Objects::new(&aws));
+        let onnx = || scoring::init(&library);
         let live = registry(&config, objects.as_ref(), &onnx, &schema).resolve(Deadline::now() + START_TIMEOUT).await?;
+        let onnx = onnx()?;
         let current = Mutex::new(current(&config, &definitions, &aws, &objects, live));
         Ok(Self { config, definitions, schema, onnx, aws, objects, current })
     }
@@ -161,7 +166,8 @@ impl Process {
         if now < ask_at || deadline.saturating_duration_since(now) < RENEW_LEAST_LEFT {
             return app;
         }
-        let registry = registry(&self.config, self.objects.as_ref(), &self.onnx, &self.schema);
+        let onnx = || Ok(self.onnx.clone());
+        let registry = registry(&self.config, self.objects.as_ref(), &onnx, &self.schema);
         let by = now + RENEW_TIMEOUT;
         let changed = match registry.pointer(by).await {
             // An unreadable pointer is no reason to decide otherwise than a moment ago.
@@ -182,7 +188,12 @@ impl Process {
     }
 }
 
-fn registry<'a>(config: &'a Config, objects: &'a S3Objects, onnx: &'a Onnx, schema: &'a Schema) -> Registry<'a> {
+fn registry<'a>(
+    config: &'a Config,
+    objects: &'a S3Objects,
+    onnx: &'a (dyn Fn() -> Result<Onnx, RuntimeError> + Sync),
+    schema: &'a Schema,
+) -> Registry<'a> {
     Registry {
         bucket: Some((objects, &config.artifacts_bucket)),
         bundled: config.root.join("models/ngram-baseline"),

@@ -7,7 +7,7 @@
 use domain::condition::Schema;
 use domain::policy::FALLBACK;
 use domain::{ModelRef, Policy, PolicyRef, sha256_hex};
-use scoring::{Bundle, MANIFEST_FILE, MODEL_FILE, Onnx, TextModel};
+use scoring::{Bundle, MANIFEST_FILE, MODEL_FILE, Onnx, RuntimeError, TextModel};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,8 +71,8 @@ pub struct Registry<'a> {
     pub bundled: PathBuf,
     /// A folder that outlives the process, for downloads and the last good pointer.
     pub cache: PathBuf,
-    /// Loads models.
-    pub onnx: &'a Onnx,
+    /// Gives what loads models; asked for when a model is to be loaded, so that it may still be on its way before.
+    pub onnx: &'a (dyn Fn() -> Result<Onnx, RuntimeError> + Sync),
     /// What policies are checked against.
     pub schema: &'a Schema,
 }
@@ -93,8 +93,11 @@ impl Registry<'_> {
             }
         };
         let wanted = pointer.clone().or_else(|| last_good.clone());
-        let model = self.model(wanted.as_ref(), last_good.as_ref(), deadline, &mut problems).await?;
-        let policy = self.policy(wanted.as_ref(), last_good.as_ref(), deadline, &mut problems).await?;
+        let mut with_policy = Vec::new();
+        let policy = self.policy(wanted.as_ref(), last_good.as_ref(), deadline, &mut with_policy).await?;
+        let onnx = (self.onnx)().map_err(|why| RegistryError { part: "model", why: why.to_string() })?;
+        let model = self.model(&onnx, wanted.as_ref(), last_good.as_ref(), deadline, &mut problems).await?;
+        problems.extend(with_policy);
         if problems.is_empty()
             && let Some(pointer) = &pointer
         {
@@ -132,6 +135,7 @@ impl Registry<'_> {
 
     async fn model(
         &self,
+        onnx: &Onnx,
         wanted: Option<&Pointer>,
         last_good: Option<&Pointer>,
         deadline: Deadline,
@@ -140,7 +144,7 @@ impl Registry<'_> {
         let bundled = Bundle::read(&self.bundled);
         for pointer in [wanted, last_good].into_iter().flatten() {
             let digest = &pointer.model.sha256;
-            let loaded = self.load(digest, bundled.as_ref().ok(), deadline).await;
+            let loaded = self.load(onnx, digest, bundled.as_ref().ok(), deadline).await;
             match loaded {
                 Ok(model) => return Ok(model),
                 Err(why) => problems.push(Problem { part: "model", why }),
@@ -148,7 +152,7 @@ impl Registry<'_> {
         }
         let error = |why| RegistryError { part: "model", why };
         let bundle = bundled.map_err(|why| error(why.to_string()))?;
-        TextModel::load(self.onnx, &bundle, None).map_err(|why| error(why.to_string()))
+        TextModel::load(onnx, &bundle, None).map_err(|why| error(why.to_string()))
     }
 
     fn folder(&self, digest: &str) -> PathBuf {
@@ -158,9 +162,14 @@ impl Registry<'_> {
 
     /// Loads a model by its digest: the bundled one, the cached one or the published one, whichever first proves to
     /// have it.
-    async fn load(&self, digest: &str, bundled: Option<&Bundle>, deadline: Deadline) -> Result<TextModel, String> {
-        let proved =
-            |bundle: &Bundle| TextModel::load(self.onnx, bundle, Some(digest)).map_err(|error| error.to_string());
+    async fn load(
+        &self,
+        onnx: &Onnx,
+        digest: &str,
+        bundled: Option<&Bundle>,
+        deadline: Deadline,
+    ) -> Result<TextModel, String> {
+        let proved = |bundle: &Bundle| TextModel::load(onnx, bundle, Some(digest)).map_err(|error| error.to_string());
         if let Some(bundle) = bundled
             && bundle.sha256() == digest
             && let Ok(model) = proved(bundle)

@@ -92,7 +92,7 @@ impl Machine {
             bucket: Some((&self.bucket, BUCKET)),
             bundled: self.bundled.clone(),
             cache: self.cache.path().join("cache"),
-            onnx: &self.onnx,
+            onnx: &|| Ok(self.onnx.clone()),
             schema: &self.schema,
         };
         registry.resolve(soon()).await
@@ -147,7 +147,7 @@ async fn without_a_bucket_what_is_bundled_is_all_there_is_to_want() {
         bucket: None,
         bundled: machine.bundled.clone(),
         cache: machine.cache.path().join("cache"),
-        onnx: &machine.onnx,
+        onnx: &|| Ok(machine.onnx.clone()),
         schema: &machine.schema,
     };
     let live = registry.resolve(soon()).await.unwrap();

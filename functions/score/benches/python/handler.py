@@ -45,15 +45,7 @@ CLIENT = Config(
 )
 dynamodb = boto3.client("dynamodb", config=CLIENT)
 sqs = boto3.client("sqs", config=CLIENT)
-_s3 = None
-
-
-def s3():
-    """Made when the first message is quarantined: most processes never need it, and it costs a start dearly."""
-    global _s3
-    if _s3 is None:
-        _s3 = boto3.client("s3", config=CLIENT)
-    return _s3
+s3 = boto3.client("s3", config=CLIENT)  # all clients at import, as AWS advises, and as ours does
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -849,7 +841,7 @@ def cost(record, share):
 
 def quarantine(body, reject, received_ms):
     data = body.encode("utf-8", "surrogatepass")
-    s3().put_object(
+    s3.put_object(
         Bucket=ARTIFACTS_BUCKET,
         Key=f"quarantine/{hashlib.sha256(data).hexdigest()}",
         Body=data,

@@ -120,6 +120,9 @@ impl Setup {
             ("POLICY_FILE", self.root.join("shared/domain/policies/default.yaml").display().to_string()),
         ];
         command.env_clear().envs(variables).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        if kind == Kind::Ours {
+            command.env("MALLOC_TOP_PAD_", "16777216"); // as template.yaml has it
+        }
         command
     }
 }
