@@ -144,6 +144,7 @@ def test_function_is_told_where_everything_is():
     variables = properties(rules.transformed(), "ScoreFunction")["Environment"]["Variables"]
     assert set(variables) == {
         "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ARTIFACTS_BUCKET", "CONTENT_BUCKETS", "DECISION_DAYS",
+        "MALLOC_TOP_PAD_",
     }  # fmt: skip
 
 
