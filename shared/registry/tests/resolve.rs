@@ -174,9 +174,9 @@ async fn another_model_and_policy_are_downloaded_once() {
     let (model, policy) = (&pointer.model.sha256, &pointer.policy.sha256);
     let downloads = [
         POINTER_KEY.to_owned(),
+        format!("policies/{policy}.yaml"),
         format!("models/{model}/{MANIFEST_FILE}"),
         format!("models/{model}/{MODEL_FILE}"),
-        format!("policies/{policy}.yaml"),
     ];
     assert_eq!(machine.bucket.reads(), downloads);
     let second = machine.resolve().await.unwrap();

@@ -401,7 +401,12 @@ impl Case<'_> {
         let came = stores.try_once(self.operation, &name, deadline).await;
         assert!(Deadline::now() < deadline + SLACK, "{name}: long after its deadline");
         if self.row.passes(self.operation) {
-            assert!(came.iter().all(|came| matches!(came, Came::Right | Came::Exists)), "{name}: {came:?}");
+            // Of halves of answers, a busy machine may not get enough in time.
+            let late = |came: &Came| self.row.trouble == Trouble::Short && *came == Came::Again;
+            assert!(
+                came.iter().all(|came| matches!(came, Came::Right | Came::Exists) || late(came)),
+                "{name}: {came:?}"
+            );
         } else {
             assert_eq!(came, vec![Came::Again; came.len()], "{name}");
         }
