@@ -1,6 +1,6 @@
-//! Faults that tests plant, to see that they are caught. Nothing can be planted in what ships: the feature
-//! `planted-faults` is switched on by the dev-dependencies of tests alone, and without it [`planted`] is `false` when it
-//! is compiled.
+//! Faults that tests plant, to see that they are caught. Nothing can be planted in what ships (`PROFILE=ship`, compiled
+//! by itself): without the feature `planted-faults` [`planted`] is `false` when it is compiled. The feature comes from the
+//! dev-dependencies of tests, so a local build made together with them has the switch, off, and nothing that turns it.
 
 #[cfg(feature = "planted-faults")]
 thread_local! {

@@ -184,8 +184,9 @@ impl<'a> Checker<'a> {
     pub fn open(&self, part: &Part) -> Option<String> {
         match part {
             Part::Kept(digest) => {
-                let kept = self.cloud.object(ARTIFACTS, &format!("quarantine/{digest}")).is_some();
-                (!kept).then(|| format!("{digest} is not in quarantine"))
+                let kept = self.cloud.object(ARTIFACTS, &format!("quarantine/{digest}"));
+                let whole = kept.is_some_and(|bytes| domain::sha256_hex(&bytes) == *digest);
+                (!whole).then(|| format!("{digest} is not in quarantine"))
             }
             Part::Post(key) => {
                 let Some(decided) = self.decided.get(key) else { return Some(format!("{key:?} is not decided")) };

@@ -75,7 +75,7 @@ pub fn exhaust(judges: &[Arc<Judge>; 2], seeds: u64) -> Table {
     for seed in 0..seeds {
         let (polls, whole, wrong) = deliver(judges, seed, &[]);
         table.violations.extend(wrong);
-        for cut in 0..=polls {
+        for cut in 1..polls {
             let (_, state, wrong) = deliver(judges, seed, &[cut]);
             table.points += 1;
             let row = table.rows.entry(state).or_default();
@@ -86,8 +86,11 @@ pub fn exhaust(judges: &[Arc<Judge>; 2], seeds: u64) -> Table {
             table.violations.extend(wrong.into_iter().map(|wrong| format!("seed {seed}, cut {cut}: {wrong}")));
         }
         if seed == 0 {
-            assert_eq!(whole, (8, whole.1, 2), "the batch of ten decides eight posts and keeps two bodies");
-            for (first, second) in (0..=polls).flat_map(|first| (0..=polls).map(move |second| (first, second))) {
+            assert!(
+                whole.0 == 8 && whole.1 > 0 && whole.2 == 2,
+                "eight posts decided, messages sent, two bodies kept: {whole:?}"
+            );
+            for (first, second) in (1..polls).flat_map(|first| (1..polls).map(move |second| (first, second))) {
                 let (_, _, wrong) = deliver(judges, seed, &[first, second]);
                 table.pairs += 1;
                 table.violations.extend(wrong.into_iter().map(|wrong| format!("cuts {first}, {second}: {wrong}")));

@@ -63,7 +63,7 @@ pub enum Trouble {
 }
 
 /// Later than the adapters' read timeout of two seconds.
-const LATE: Duration = Duration::from_millis(2_300);
+const LATE: Duration = Duration::from_millis(2_700);
 
 /// How connections of this age are ended, the next time it matters.
 #[derive(Clone, Copy, Default)]
