@@ -10,6 +10,8 @@ mod decisions;
 mod features;
 mod item;
 mod objects;
+// The same few lines as in `runtime`, which `store` must not stand on.
+#[path = "../../runtime/src/planted.rs"]
 pub mod planted;
 mod queue;
 

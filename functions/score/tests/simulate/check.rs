@@ -3,6 +3,7 @@
 use crate::posts::{ARTIFACTS, Key, Part, Posts};
 use crate::service::{ACTIONS, DECISIONS, TASKS};
 use domain::Timestamp;
+use scoring::TextModel;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +25,9 @@ struct Decided {
 pub struct Checker<'a> {
     cloud: Arc<Cloud>,
     posts: &'a Posts,
+    model: &'a TextModel,
+    /// What the model says of each text, asked once.
+    scores: BTreeMap<&'a str, f64>,
     writes: usize,
     decided: BTreeMap<Key, Decided>,
     /// Messages sent, by queue: ids with the body that came first.
@@ -48,10 +52,12 @@ fn millis(item: &Item, name: &str) -> i64 {
 }
 
 impl<'a> Checker<'a> {
-    pub fn new(cloud: &Arc<Cloud>, posts: &'a Posts) -> Self {
+    pub fn new(cloud: &Arc<Cloud>, posts: &'a Posts, model: &'a TextModel) -> Self {
         Self {
             cloud: cloud.clone(),
             posts,
+            model,
+            scores: BTreeMap::new(),
             writes: 0,
             decided: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -108,10 +114,35 @@ impl<'a> Checker<'a> {
             human_at: None,
             item,
         };
-        for wrong in self.evidence(&key, &decided.item) {
+        let judgement = self.judgement(&key, &decided.item);
+        for wrong in self.evidence(&key, &decided.item).into_iter().chain(judgement) {
             self.wrong(wrong);
         }
         self.decided.insert(key, decided);
+    }
+
+    /// Whether the score is that of a text that was sent, and the decision what the policy's bands make of it.
+    fn judgement(&mut self, key: &Key, item: &Item) -> Option<String> {
+        let said = &item["scores"]["M"]["hate"]["M"];
+        let score = said["calibrated"]["N"].as_str().and_then(|number| number.parse::<f64>().ok());
+        let texts = self.posts.texts.get(key)?;
+        let model = self.model;
+        let mut of =
+            |text: &'a String| *self.scores.entry(text).or_insert_with(|| model.score(text).unwrap().calibrated);
+        let Some(score) = score else {
+            return (!texts.is_empty()).then(|| format!("{key:?} has a text and no score"));
+        };
+        if !texts.iter().any(|text| of(text).to_bits() == score.to_bits()) {
+            return Some(format!("{key:?} has the score {score} of no text of its own"));
+        }
+        // As in `service::judges`.
+        let (review, hide) = if item["policy"]["M"]["version"]["S"] == "next" { (0.1, 0.35) } else { (0.2, 0.8) };
+        let fits = match text(item, "decision") {
+            "hide" => score >= hide,
+            "review" => score < hide,
+            _ => score < review,
+        };
+        (!fits).then(|| format!("{key:?} has the score {score} and the decision {}", text(item, "decision")))
     }
 
     /// Whether a decision was made on what is true, and on enough of it.

@@ -40,7 +40,7 @@ fn deliver(judges: &[Arc<Judge>; 2], seed: u64, cuts: &[usize]) -> (usize, (usiz
     block_on(seed, async {
         let cloud = service::cloud(&posts, &judges[0]).await;
         let wire = Wire::new(&cloud, seed);
-        let mut checker = Checker::new(&cloud, &posts);
+        let mut checker = Checker::new(&cloud, &posts, &judges[0].model);
         let mut after_first = None;
         let mut polls = 0;
         for left in cuts.iter().copied().map(Some).chain([None]) {

@@ -108,6 +108,10 @@ fn each<T: Send>(
                     let done = work(&judges, number);
                     take.lock().unwrap()(number, done);
                     bar.inc(1);
+                    // Where nobody watches a bar, a line says the same.
+                    if bar.is_hidden() && bar.position() % (bar.length().unwrap_or(0) / 10).max(1) == 0 {
+                        eprintln!("    {title}: {} of {}", bar.position(), numbers.end - numbers.start);
+                    }
                 }
             });
         }

@@ -58,6 +58,8 @@ pub struct Posts {
     pub violations: BTreeMap<String, i64>,
     /// Who wrote what.
     pub authors: BTreeMap<Key, Option<String>>,
+    /// What was sent as a post's text, under each wording; empty where it has none that the model reads.
+    pub texts: BTreeMap<Key, BTreeSet<String>>,
     /// All parts of all messages, once each.
     pub parts: Vec<Part>,
 }
@@ -90,6 +92,8 @@ impl Posts {
         let mut post = json!({ "post_id": id, "revision": revision, "author_id": author });
         post.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let key = (id.to_owned(), revision);
+        let english = post["lang"] != "fr";
+        self.texts.entry(key.clone()).or_default().extend(post["text"].as_str().filter(|_| english).map(str::to_owned));
         self.authors.insert(key.clone(), author);
         (post.to_string(), Part::Post(key))
     }
@@ -141,7 +145,9 @@ impl Posts {
                 self.send(&body, vec![part.clone()]);
                 let mut again: Value = serde_json::from_str(&body).unwrap();
                 if rng.bool() {
-                    again["text"] = json!(format!("{CANARY} {}", TEXTS[rng.usize(..TEXTS.len())]));
+                    let other = format!("{CANARY} {}", TEXTS[rng.usize(..TEXTS.len())]);
+                    self.texts.entry((id.clone(), 1)).or_default().insert(other.clone());
+                    again["text"] = json!(other);
                 }
                 self.send(&again.to_string(), vec![part]);
             }
@@ -155,6 +161,7 @@ impl Posts {
                 self.send(&body, vec![part]);
             }
             81..=83 => {
+                self.texts.insert((id.clone(), 1), [text.clone()].into());
                 self.objects.push((format!("texts/{id}"), text));
                 let (body, part) = self.post(rng, &id, 1, json!({ "text_ref": format!("s3://{CONTENT}/texts/{id}") }));
                 self.send(&body, vec![part]);
@@ -235,6 +242,7 @@ impl Posts {
         }
         posts.objects.push(("texts/long".to_owned(), format!("{CANARY} {}", TEXTS[7])));
         let reference = json!({ "text_ref": format!("s3://{CONTENT}/texts/long") });
+        posts.texts.insert((format!("{CANARY}-reference"), 1), [format!("{CANARY} {}", TEXTS[7])].into());
         let (body, part) = posts.post(&mut rng, &format!("{CANARY}-reference"), 1, reference);
         posts.send(&body, vec![part]);
         let mut entries = Vec::new();

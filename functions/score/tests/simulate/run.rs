@@ -48,8 +48,8 @@ pub struct Climate {
     pub timeout: Duration,
     /// How many environments decide at the same time.
     pub environments: usize,
-    /// Whether the run ends in the middle of the storm.
-    pub interrupted: bool,
+    /// Where the run ends in the middle of the storm: after how long.
+    pub interrupted: Option<Duration>,
     /// Whether people decide too.
     pub reviewers: bool,
 }
@@ -73,7 +73,7 @@ impl Climate {
             // Thirty seconds in template.yaml; whoever gives less gets fewer decisions a delivery, and no other harm.
             timeout: if rng.u8(..4) == 0 { Duration::from_secs(6) } else { FUNCTION_TIMEOUT },
             environments: rng.usize(1..=6),
-            interrupted: rng.u8(..8) == 0,
+            interrupted: (rng.u8(..8) == 0).then(|| Duration::from_millis(rng.u64(1_000..300_000))),
             reviewers: true,
         }
     }
@@ -89,7 +89,7 @@ impl Climate {
             visibility: Duration::from_secs(180),
             timeout: FUNCTION_TIMEOUT,
             environments: 2,
-            interrupted: false,
+            interrupted: None,
             reviewers: false,
         }
     }
@@ -294,7 +294,7 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
         rng,
         queue,
         dead: Vec::new(),
-        checker: Checker::new(&cloud, posts),
+        checker: Checker::new(&cloud, posts, &judges[0].model),
         began,
         invocations: 0,
         cuts: 0,
@@ -313,7 +313,7 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
     let State { mut checker, queue, dead, invocations, cuts, dead_letters, verdicts, .. } = state.into_inner();
     let in_flight = queue.iter().chain(&dead).flat_map(|message| message.parts.iter().cloned()).collect();
     let totals = checker.at_the_end(&in_flight);
-    if !climate.interrupted && totals.in_flight > 0 {
+    if climate.interrupted.is_none() && totals.in_flight > 0 {
         checker.wrong(format!("{} posts are still in flight an hour after the storm", totals.in_flight));
     }
     Outcome {
@@ -334,7 +334,7 @@ async fn poll(state: &RefCell<State<'_>>, judges: &[Arc<Judge>; 2], wire: &Wire,
     loop {
         let (ends, settled) = {
             let state = state.borrow();
-            let end = state.began + STORM + if climate.interrupted { Duration::ZERO } else { AFTERMATH };
+            let end = state.began + climate.interrupted.unwrap_or(STORM + AFTERMATH);
             (end, state.queue.is_empty() && state.dead.is_empty())
         };
         if settled || Deadline::now() >= ends {
@@ -419,7 +419,7 @@ async fn invoke(
 /// The storm passes; operators put back what died in it.
 async fn clearing(state: &RefCell<State<'_>>, wire: &Wire, climate: &Climate) {
     let began = state.borrow().began;
-    if climate.interrupted {
+    if climate.interrupted.is_some() {
         return;
     }
     tokio::time::sleep_until(began + STORM).await;
@@ -437,7 +437,8 @@ async fn clearing(state: &RefCell<State<'_>>, wire: &Wire, climate: &Climate) {
 
 /// People who look at tasks and decide otherwise, or not.
 async fn reviewers(state: &RefCell<State<'_>>, cloud: &Arc<Cloud>, climate: &Climate) {
-    while climate.reviewers && state.borrow().storm() {
+    let until = state.borrow().began + climate.interrupted.unwrap_or(STORM);
+    while climate.reviewers && Deadline::now() < until {
         tokio::time::sleep(Duration::from_secs(9)).await;
         let state = &mut *state.borrow_mut();
         let tasks = state.checker.reviewable();
