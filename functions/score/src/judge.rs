@@ -5,6 +5,7 @@ use crate::work::{State, Trouble, Work};
 use domain::Timestamp;
 use features::views::Lookup;
 use runtime::isolate;
+use runtime::planted::planted;
 use scoring::{Explain, Subject, Text};
 use store::{Deadline, StoreError};
 
@@ -13,6 +14,7 @@ use store::{Deadline, StoreError};
 pub(crate) fn judge(app: &App, work: &mut Work) {
     for item in &mut work.items {
         let State::Loaded { post, text, verdict_before } = &item.state else { continue };
+        let text = if planted("text-is-dropped") { &Text::None } else { text };
         if Deadline::now() >= work.deadlines.judge {
             let late = StoreError::transient("judging", "too little time is left in this invocation");
             item.state = State::Trouble(Trouble::Retry(late));

@@ -181,7 +181,11 @@ fn key(post: &PostId, revision: Revision) -> item::Item {
 impl DecisionStore for DynamoDecisions {
     async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
         let chunks = records.chunks(STATEMENTS_A_CALL).map(|chunk| self.insert_chunk(chunk, deadline));
-        futures::future::join_all(chunks).await.into_iter().flatten().collect()
+        let mut answers: Vec<_> = futures::future::join_all(chunks).await.into_iter().flatten().collect();
+        if planted("answers-out-of-order") {
+            answers.reverse();
+        }
+        answers
     }
 
     async fn get(

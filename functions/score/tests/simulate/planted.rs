@@ -5,7 +5,7 @@ use scoring::Judge;
 use std::sync::Arc;
 
 /// Names in the code, and what each does.
-pub const FAULTS: [(&str, &str); 19] = [
+pub const FAULTS: [(&str, &str); 22] = [
     ("acknowledge-before-send", "a message is acknowledged though its task or action was not sent"),
     ("unconditional-put", "a decision that stands there is written over"),
     ("human-overwritten", "a person's decision is written over, a machine's is not"),
@@ -24,6 +24,9 @@ pub const FAULTS: [(&str, &str); 19] = [
     ("history-unavailable-is-none", "earlier verdicts that could not be read count as none"),
     ("retry-past-deadline", "calls and tries go on past their deadline"),
     ("quarantine-not-awaited", "poison is acknowledged though it could not be kept"),
+    ("quarantine-cut-short", "poison is kept without its end"),
+    ("answers-out-of-order", "the answers of an insert are taken for each other's"),
+    ("text-is-dropped", "a post is judged without its text"),
     ("transient-is-poison", "an object that cannot be read now counts as gone"),
 ];
 
