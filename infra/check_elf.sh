@@ -2,6 +2,7 @@
 # Looks at every ELF file that ships: check_elf.sh MACHINE PROFILE FOLDER
 # It must be for MACHINE (x86_64 or aarch64) and must not need more of glibc and libstdc++ than `provided.al2023` has:
 # glibc 2.34, GLIBCXX 3.4.29 (GCC 11). Only requirements that the loader enforces count; weak ones may be absent.
+# Nothing that ships has the switch for planted faults, which tests compile in.
 # Built with the profile `release` for the local AWS, which runs on this machine, a newer glibc is only a warning.
 set -euo pipefail
 machine=$1
@@ -43,6 +44,11 @@ while IFS= read -r -d '' file; do
       echo '       build on Debian 12 or an equally old distribution, or with cargo-zigbuild: ZIG=1 make deploy' >&2
       bad=1
     fi
+  fi
+  if [ "$profile" != release ] && grep -qaF acknowledge-before-send "$file"; then
+    echo "error: \`$name\` can be told to misbehave: it was compiled with the tests' feature planted-faults" >&2
+    echo '       build it by itself, as `sam build` and `make deploy` do' >&2
+    bad=1
   fi
 done < <(find "$folder" -type f -print0)
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from cloud import ROOT, CloudError, LocalCloud, free_port
+from deploy import release_binary
 
 LIBRARY = ROOT / ".tools" / "onnxruntime" / "libonnxruntime.so"
 MACHINE = os.uname().machine
@@ -49,6 +50,14 @@ def test_too_new_glibc_only_warns_in_the_local_build(zip_folder):
 def test_other_processor_is_refused(zip_folder):
     other = "aarch64" if MACHINE == "x86_64" else "x86_64"
     assert check_elf(zip_folder, machine=other).returncode == 1
+
+
+def test_program_with_the_switch_for_planted_faults_does_not_ship(zip_folder):
+    shutil.copy(release_binary(), zip_folder / "bootstrap")
+    answer = check_elf(zip_folder)
+    assert answer.returncode == 1
+    assert "planted-faults" in answer.stderr
+    assert check_elf(zip_folder, profile="release").returncode == 0
 
 
 def test_folder_without_a_program_is_refused(tmp_path):
