@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::dataset::{self, DataError, Record};
 
 /// What a row may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Part {
     /// To train on.
     Train,
@@ -28,8 +29,29 @@ pub struct Example {
     pub positive: bool,
     /// What it may be used for.
     pub part: Part,
+    /// `hate`, `offensive` or `neither`, where the corpus tells these three apart.
+    pub class: Option<Class>,
     /// Groups it belongs to, such as `target=Women`.
     pub slices: Vec<String>,
+}
+
+/// The answer of a corpus that tells hate from mere offence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Hate.
+    Hate,
+    /// Offensive without being hate.
+    Offensive,
+    /// Neither.
+    Neither,
+}
+
+/// The class that a corpus writes as `value`, given what it writes for the three.
+fn class(value: &str, [hate, offensive, neither]: [&str; 3]) -> Option<Class> {
+    [(hate, Class::Hate), (offensive, Class::Offensive), (neither, Class::Neither)]
+        .into_iter()
+        .find_map(|(name, class)| (name == value).then_some(class))
 }
 
 /// A corpus and how to read it.
@@ -92,7 +114,7 @@ pub const CORPORA: [Corpus; 8] = [
         training: Training::ALL,
         read: |row| {
             let positive = row.get("label")? == "hatespeech";
-            example(row.get("text")?, positive, Part::Train, Vec::new())
+            Ok(example(row.get("text")?, positive, Part::Train, Vec::new())?.map(|e| Example { class: hatexplain_class(row), ..e }))
         },
     },
     Corpus {
@@ -105,7 +127,8 @@ pub const CORPORA: [Corpus; 8] = [
         read: |row| {
             let targets = row.get("targets_2of3")?;
             let slices = targets.split(';').filter(|t| !t.is_empty()).map(|t| format!("target={t}")).collect();
-            example(row.get("text")?, row.get("label")? == "hatespeech", Part::Validation, slices)
+            let found = example(row.get("text")?, row.get("label")? == "hatespeech", Part::Validation, slices)?;
+            Ok(found.map(|e| Example { class: hatexplain_class(row), ..e }))
         },
     },
     Corpus {
@@ -117,7 +140,9 @@ pub const CORPORA: [Corpus; 8] = [
         training: Training::ALL,
         read: |row| {
             let text = row.get("tweet")?;
-            example(text, row.get("class")? == "0", part_by_hash(text), Vec::new())
+            let found = example(text, row.get("class")? == "0", part_by_hash(text), Vec::new())?;
+            let class = class(row.get("class")?, ["0", "1", "2"]);
+            Ok(found.map(|e| Example { class, ..e }))
         },
     },
     Corpus {
@@ -193,8 +218,12 @@ pub const CORPORA: [Corpus; 8] = [
     },
 ];
 
+fn hatexplain_class(row: &Record) -> Option<Class> {
+    class(row.get("label").ok()?, ["hatespeech", "offensive", "normal"])
+}
+
 fn example(text: &str, positive: bool, part: Part, slices: Vec<String>) -> Result<Option<Example>, DataError> {
-    Ok(Some(Example { text: text.to_owned(), positive, part, slices }))
+    Ok(Some(Example { text: text.to_owned(), positive, part, class: None, slices }))
 }
 
 fn official(split: &str) -> Part {
@@ -270,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_training_row_that_is_held_out_elsewhere_is_dropped() {
-        let row = |text: &str, part| Example { text: text.to_owned(), positive: true, part, slices: Vec::new() };
+        let row = |text: &str, part| Example { text: text.to_owned(), positive: true, part, class: None, slices: Vec::new() };
         let mut corpora = [
             vec![row("Same  text", Part::Train), row("other", Part::Train)],
             vec![row("same text", Part::Validation), row("OTHER one", Part::Test), row("other one", Part::Train)],

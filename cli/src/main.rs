@@ -10,6 +10,7 @@ mod lines;
 mod local;
 mod policy;
 mod progress;
+mod readings;
 mod redrive;
 mod registry_publish;
 mod score;
@@ -42,6 +43,10 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Trains the n-gram baseline.
     Train(train::TrainArgs),
+    /// Prints the public corpora with the readings of their texts, for training outside of this program.
+    Corpora(readings::CorporaArgs),
+    /// Adds the readings to texts: JSON Lines with `text` in, the same with `plain` and `folded` out.
+    Readings,
     /// Works on policy files.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -92,6 +97,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Ok(evaluate::run(&args, &model, bands)?)
         }
         Command::Train(args) => Ok(train::run(&args, &local::onnx()?)?),
+        Command::Corpora(args) => Ok(readings::corpora(&args)?),
+        Command::Readings => Ok(readings::readings()?),
         Command::Policy(command) => policy::run(&command),
         Command::Features(command) => on_stack(stack, async |stack| features_load::run(&command, &stack).await),
         Command::Registry(command) => on_stack(stack, async |stack| registry_publish::run(&command, &stack).await),

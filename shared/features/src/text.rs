@@ -1,10 +1,12 @@
 //! Text features: tokens with their place in the raw text, windows over them, and hashed n-grams of words and
 //! characters. Pure functions of the text; training and serving call the same ones.
 //!
-//! Nothing here repairs evasion (leetspeak, spaced letters, look-alike letters): a text is lower-cased and cut, no more.
+//! Evasion (leetspeak, spaced letters, look-alike letters) is undone in a reading of the text; the tokens of a reading are
+//! lower-cased and cut, no more.
 
 mod hash;
 mod ngrams;
+mod reading;
 mod tokens;
 mod windows;
 
@@ -13,5 +15,6 @@ mod tests;
 
 pub use hash::NgramHasher;
 pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
+pub use reading::{Reading, folded, plain};
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};
 pub use windows::{WindowSpec, windows};

@@ -1,0 +1,586 @@
+//! Readings of a text: what its characters say, once tricks of spelling are undone, with the way back to the raw text.
+//!
+//! A text has two readings. The [`plain`] one keeps its words and names what a model cannot see: emoji by their Unicode
+//! names, web addresses and handles by a placeholder; characters without width are dropped. The [`folded`] one undoes evasions as well:
+//! look-alike letters, digits and symbols in the place of letters, letters that stand apart, letters repeated.
+//! Both are scored and the higher counts, so that folding can hide nothing.
+
+use std::ops::Range;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use unicode_security::confusable_detection::skeleton;
+
+/// A character of a reading, and the raw characters it stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    c: char,
+    from: u32,
+    to: u32,
+}
+
+/// A reading of a text. No `Debug`: it must not end up in a log.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Reading {
+    text: String,
+    places: Vec<(u32, u32)>,
+}
+
+impl Reading {
+    /// What is read.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The stretch of the raw text that a stretch of this reading stands for, both in Unicode scalar values. An empty
+    /// stretch, or one beyond the end, gives an empty one.
+    pub fn raw(&self, chars: Range<usize>) -> Range<usize> {
+        let places = self.places.get(chars.start..chars.end.min(self.places.len())).unwrap_or_default();
+        let from = places.iter().map(|place| place.0).min().unwrap_or_default();
+        let to = places.iter().map(|place| place.1).max().unwrap_or_default();
+        from as usize..to as usize
+    }
+
+    fn of(marks: &[Mark]) -> Self {
+        Self {
+            text: marks.iter().map(|mark| mark.c).collect(),
+            places: marks.iter().map(|mark| (mark.from, mark.to)).collect(),
+        }
+    }
+}
+
+/// The plain reading: emoji named, addresses read as `http`, handles as `@user`, numbers that a corpus removed as
+/// `number`, characters without width dropped. Reading a plain reading plainly gives the same text.
+pub fn plain(text: &str) -> Reading {
+    Reading::of(&read(&marks(text)))
+}
+
+/// The folded reading, where it differs from the plain one. Folding a folded reading gives the same text.
+pub fn folded(text: &str) -> Option<Reading> {
+    let marks = marks(text);
+    let plain = read(&marks);
+    let folded = fold(read(&unreversed(marks)));
+    (!same(&plain, &folded)).then(|| Reading::of(&folded))
+}
+
+fn marks(text: &str) -> Vec<Mark> {
+    text.chars().zip(0..).map(|(c, at)| Mark { c, from: at, to: at + 1 }).collect()
+}
+
+fn same(a: &[Mark], b: &[Mark]) -> bool {
+    a.iter().map(|mark| mark.c).eq(b.iter().map(|mark| mark.c))
+}
+
+/// Folding some tricks lays others bare, so the steps repeat until nothing moves; every step but the first takes
+/// characters away or makes letters of others, so this ends. The bound only guards against a mistake in that argument.
+const MOST_ROUNDS: usize = 16;
+
+fn fold(mut marks: Vec<Mark>) -> Vec<Mark> {
+    for _ in 0..MOST_ROUNDS {
+        let next = without_repeats(&letters_for_signs(&joined(&without_dividers(&cut_hashtags(&ascii_letters(&marks))))));
+        // What was folded may read as an address, a handle or an emoji's name now.
+        let next = read(&next);
+        if same(&next, &marks) {
+            break;
+        }
+        marks = next;
+    }
+    marks
+}
+
+/// Without width or a sign of direction: nobody sees them.
+fn invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        || (c.is_control() && !c.is_whitespace())
+}
+
+const PLACEHOLDERS: [(&str, &str); 6] = [
+    ("<user>", "@user"),
+    ("[user]", "@user"),
+    ("<url>", "http"),
+    ("[url]", "http"),
+    ("<number>", "number"),
+    ("[number]", "number"),
+];
+
+/// Reads until nothing moves: what is invisible may stand inside an address or a handle.
+fn read(marks: &[Mark]) -> Vec<Mark> {
+    let mut marks = read_once(marks);
+    for _ in 0..MOST_ROUNDS {
+        let next = read_once(&marks);
+        if same(&next, &marks) {
+            break;
+        }
+        marks = next;
+    }
+    marks
+}
+
+/// Names emoji, replaces addresses, handles and placeholders, drops what is invisible.
+fn read_once(marks: &[Mark]) -> Vec<Mark> {
+    let mut out: Vec<Mark> = Vec::with_capacity(marks.len());
+    let mut rest = marks;
+    while let Some(first) = rest.first() {
+        let after_word = out.last().is_some_and(|mark| mark.c.is_alphanumeric());
+        let (length, said) = if let Some((length, name)) = emoji(rest) {
+            name_emoji(&mut out, rest.get(..length).unwrap_or_default(), name);
+            rest = rest.get(length..).unwrap_or_default();
+            continue;
+        } else if invisible(first.c) {
+            (1, Some(""))
+        } else {
+            placeholder(rest, after_word)
+        };
+        let taken = rest.get(..length).unwrap_or(rest);
+        match said {
+            Some(said) => push(&mut out, taken, said),
+            None => out.extend_from_slice(taken),
+        }
+        rest = rest.get(taken.len().max(1)..).unwrap_or_default();
+    }
+    out
+}
+
+/// Pushes `said` in the place of `taken`.
+fn push(out: &mut Vec<Mark>, taken: &[Mark], said: &str) {
+    let from = taken.iter().map(|mark| mark.from).min().unwrap_or_default();
+    let to = taken.iter().map(|mark| mark.to).max().unwrap_or_default();
+    out.extend(said.chars().map(|c| Mark { c, from, to }));
+}
+
+/// How many characters belong together, and what is read in their place, if not themselves.
+fn placeholder(rest: &[Mark], after_word: bool) -> (usize, Option<&'static str>) {
+    let Some(first) = rest.first().map(|mark| mark.c) else { return (1, None) };
+    let starts = |name: &str| {
+        rest.len() >= name.len() && name.chars().zip(rest).all(|(wanted, mark)| mark.c.to_ascii_lowercase() == wanted)
+    };
+    if first == '<' || first == '[' {
+        let found = PLACEHOLDERS.iter().find(|(name, _)| starts(name));
+        return found.map_or((1, None), |(name, said)| (name.len(), Some(said)));
+    }
+    if after_word {
+        return (1, None);
+    }
+    if first == '@' {
+        let name = rest.iter().skip(1).take_while(|mark| mark.c.is_ascii_alphanumeric() || mark.c == '_').count();
+        // A shorter one is no handle but a letter in disguise: "@ll of them".
+        return if name >= 3 { (name + 1, Some("@user")) } else { (1, None) };
+    }
+    if ["http://", "https://", "www."].iter().any(|scheme| starts(scheme)) {
+        let length = rest.iter().take_while(|mark| !mark.c.is_whitespace() && !matches!(mark.c, '<' | '>' | '"')).count();
+        return (length, Some("http"));
+    }
+    (1, None)
+}
+
+/// Characters of the longest emoji.
+const LONGEST: usize = 10;
+
+/// The longest emoji at the start: how many characters it takes, and its name in Unicode.
+fn emoji(rest: &[Mark]) -> Option<(usize, &'static str)> {
+    let first = rest.first()?.c;
+    let second = rest.get(1).map(|mark| mark.c);
+    // Digits and signs become emoji only with a sign for a keycap after them.
+    if first < '\u{a9}' && !matches!(second, Some('\u{fe0f}' | '\u{20e3}')) {
+        return None;
+    }
+    // Letters of other scripts are no emoji; this keeps them cheap.
+    if matches!(first, '\u{b0}'..='\u{2000}' | '\u{3300}'..='\u{ffff}') {
+        return None;
+    }
+    let chars: Vec<char> = rest.iter().take(LONGEST).map(|mark| mark.c).collect();
+    (1..=chars.len()).rev().find_map(|length| {
+        let candidate: String = chars.iter().take(length).collect();
+        emojis::get(&candidate).map(|emoji| (length, emoji.name()))
+    })
+}
+
+/// An emoji's name as words apart from their neighbours.
+fn name_emoji(out: &mut Vec<Mark>, taken: &[Mark], name: &str) {
+    if out.last().is_some_and(|mark| !mark.c.is_whitespace()) {
+        push(out, taken, " ");
+    }
+    let words: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    let words: Vec<&str> = words.split_whitespace().collect();
+    push(out, taken, &words.join(" "));
+    push(out, taken, " ");
+}
+
+/// A text between an override to the left and its end is shown from right to left: read as it is shown.
+fn unreversed(mut marks: Vec<Mark>) -> Vec<Mark> {
+    let mut start = 0;
+    while let Some(at) = marks.iter().skip(start).position(|mark| mark.c == '\u{202e}').map(|at| at + start) {
+        let length = marks
+            .iter()
+            .skip(at + 1)
+            .position(|mark| matches!(mark.c, '\u{202c}' | '\u{202d}' | '\u{202e}' | '\n'))
+            .unwrap_or(marks.len() - at - 1);
+        if let Some(stretch) = marks.get_mut(at + 1..at + 1 + length) {
+            stretch.reverse();
+        }
+        start = at + 1 + length;
+    }
+    marks
+}
+
+/// Look-alikes of ASCII letters become these (Unicode's confusables and compatibility forms); accents go.
+fn ascii_letters(marks: &[Mark]) -> Vec<Mark> {
+    let mut out = Vec::with_capacity(marks.len());
+    for mark in marks {
+        if mark.c.is_ascii() {
+            out.push(*mark);
+        } else if is_combining_mark(mark.c) {
+            // An accent by itself says nothing a letter did not.
+        } else {
+            out.extend(letters_of(mark.c).into_iter().map(|c| Mark { c, ..*mark }));
+        }
+    }
+    out
+}
+
+fn letters_of(c: char) -> Vec<char> {
+    if let Some(letter) = styled(c) {
+        return vec![letter];
+    }
+    let ascii = |c: &char| c.is_ascii_alphanumeric();
+    let compatible: Vec<char> = c.nfkd().filter(|c| !is_combining_mark(*c)).collect();
+    if !compatible.is_empty() && compatible.iter().all(ascii) {
+        return compatible;
+    }
+    let mut raw = [0; 4];
+    let alike: Vec<char> = skeleton(c.encode_utf8(&mut raw)).filter(|c| !is_combining_mark(*c)).collect();
+    if c.is_alphanumeric() && !alike.is_empty() && alike.iter().all(ascii) {
+        // Prototypes do not keep the case; a capital I stands for l there, which says little either way.
+        return alike.into_iter().map(|letter| if c.is_lowercase() { letter.to_ascii_lowercase() } else { letter }).collect();
+    }
+    match compatible.first() {
+        Some(letter) if compatible.len() == 1 => vec![*letter],
+        _ => vec![c],
+    }
+}
+
+/// Letters that Unicode styles without saying which letter they are: small capitals, letters on squares and discs, regional signs.
+fn styled(c: char) -> Option<char> {
+    /// Small capitals, and letters of other scripts that Unicode does not count as confusable.
+    const SMALL: &str = "мmкkтtвbнhгrвbзeуyαaβbγyεeηnιiκkμuνvπnτtυuχxωwᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpǫqʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
+    let from = |start: char| char::from_u32(u32::from(c) - u32::from(start) + u32::from('A'));
+    match c {
+        '\u{1f130}'..='\u{1f149}' => from('\u{1f130}'),
+        '\u{1f150}'..='\u{1f169}' => from('\u{1f150}'),
+        '\u{1f170}'..='\u{1f189}' => from('\u{1f170}'),
+        '\u{1f1e6}'..='\u{1f1ff}' => from('\u{1f1e6}'),
+        _ => {
+            let mut pairs = SMALL.chars();
+            while let (Some(small), Some(letter)) = (pairs.next(), pairs.next()) {
+                if small == c {
+                    return Some(letter);
+                }
+            }
+            None
+        }
+    }
+}
+
+/// `#KillTime` is two words. Cut only where both sides keep two letters, so that joining never undoes it.
+fn cut_hashtags(marks: &[Mark]) -> Vec<Mark> {
+    let mut out = Vec::with_capacity(marks.len());
+    let mut in_tag = false;
+    for (index, mark) in marks.iter().enumerate() {
+        let at = |back: usize| index.checked_sub(back).and_then(|i| marks.get(i)).map(|m| m.c);
+        if mark.c == '#' {
+            in_tag = true;
+        } else if !mark.c.is_alphanumeric() {
+            in_tag = false;
+        }
+        let lower = |c: Option<char>| c.is_some_and(char::is_lowercase);
+        if in_tag
+            && mark.c.is_uppercase()
+            && lower(at(1))
+            && at(2).is_some_and(char::is_alphabetic)
+            && lower(marks.get(index + 1).map(|m| m.c))
+        {
+            out.push(Mark { c: ' ', from: mark.from, to: mark.from });
+        }
+        out.push(*mark);
+    }
+    out
+}
+
+/// A sign between letters that only divides a word: `mu_slims`, `n.igger`. Dots and hyphens divide real words too, and
+/// go only beside a stump of one or two letters.
+fn without_dividers(marks: &[Mark]) -> Vec<Mark> {
+    let letter = |mark: Option<&Mark>| mark.is_some_and(|m| m.c.is_alphanumeric());
+    let run = |range: &mut dyn Iterator<Item = &Mark>| range.take(3).take_while(|m| m.c.is_alphanumeric()).count();
+    let mut out = Vec::with_capacity(marks.len());
+    for (index, mark) in marks.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(|i| marks.get(i));
+        let between = letter(before) && letter(marks.get(index + 1));
+        let divides = between
+            && match mark.c {
+                '_' | '|' | '~' | '^' | '\u{b7}' | '\u{2022}' | '\\' | '`' => true,
+                '.' | '-' | '\u{2010}'..='\u{2015}' => {
+                    let left = run(&mut marks.get(..index).unwrap_or_default().iter().rev());
+                    let right = run(&mut marks.get(index + 1..).unwrap_or_default().iter());
+                    let digit = |mark: Option<&Mark>| mark.is_some_and(|m| m.c.is_ascii_digit());
+                    (left <= 2 || right <= 2) && !(digit(before) && digit(marks.get(index + 1)))
+                }
+                _ => false,
+            };
+        if !divides {
+            out.push(*mark);
+        }
+    }
+    out
+}
+
+/// Joins three or more single letters that the same sign keeps apart, once each: `k i l l`, `h.a.t.e`.
+fn joined(marks: &[Mark]) -> Vec<Mark> {
+    let single = |index: usize| {
+        let solid = |m: Option<&Mark>| m.is_some_and(|m| m.c.is_alphanumeric() || is_sign(m.c));
+        marks.get(index).is_some_and(|m| m.c.is_alphanumeric() || is_sign(m.c))
+            && !solid(index.checked_sub(1).and_then(|i| marks.get(i)))
+            && !solid(marks.get(index + 1))
+    };
+    let divider = |c: char| matches!(c, ' ' | '.' | '-' | '_' | '*' | ',' | '/' | '|' | '~' | '\'' | '\u{b7}' | '\t' | '\u{a0}' | '\u{2022}');
+    let mut out = Vec::with_capacity(marks.len());
+    let mut index = 0;
+    while let Some(mark) = marks.get(index) {
+        let mut last = index;
+        if single(index) {
+            if let Some(sign) = marks.get(index + 1).map(|m| m.c).filter(|c| divider(*c)) {
+                while marks.get(last + 1).is_some_and(|m| m.c == sign) && single(last + 2) {
+                    last += 2;
+                }
+            }
+        }
+        let run: Vec<Mark> = marks.get(index..=last).unwrap_or_default().iter().step_by(2).copied().collect();
+        let letters = run.iter().filter(|m| m.c.is_alphabetic()).count();
+        if run.len() >= 3 && letters >= 2 && letters * 2 >= run.len() {
+            out.extend(run);
+            index = last + 1;
+        } else {
+            out.push(*mark);
+            index += 1;
+        }
+    }
+    out
+}
+
+/// Signs and digits that stand for letters.
+fn is_sign(c: char) -> bool {
+    letter_for(c).is_some() || c == '*'
+}
+
+fn letter_for(c: char) -> Option<char> {
+    Some(match c {
+        '0' => 'o',
+        '1' | '!' => 'i',
+        '3' | '\u{20ac}' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '6' | '9' => 'g',
+        '7' | '+' => 't',
+        '8' => 'b',
+        _ => return None,
+    })
+}
+
+/// Words that people mask with stars, of four letters or more where the mask leaves two and their ends tell enough.
+const MASKED: [&str; 40] = [
+    "fuck", "fucks", "fucking", "fucker", "fuckers", "fucked", "motherfucker", "motherfuckers", "shit", "shits", "shitty",
+    "bullshit", "bitch", "bitches", "cunt", "cunts", "whore", "whores", "slut", "sluts", "faggot", "faggots", "fags", "nigger",
+    "niggers", "nigga", "niggas", "retard", "retards", "retarded", "kike", "kikes", "tranny", "trannies", "dyke", "dykes",
+    "spic", "chink", "chinks", "pussy",
+];
+
+/// Digits and signs inside words become the letters they look like; stars in words that are known to be masked, theirs.
+fn letters_for_signs(marks: &[Mark]) -> Vec<Mark> {
+    let mut out = Vec::with_capacity(marks.len());
+    let mut rest = marks;
+    while let Some(first) = rest.first() {
+        let length = rest.iter().take_while(|m| m.c.is_alphanumeric() || is_sign(m.c)).count();
+        if length == 0 {
+            out.push(*first);
+            rest = rest.get(1..).unwrap_or_default();
+            continue;
+        }
+        let word = rest.get(..length).unwrap_or_default();
+        // Signs at the end of a word are what they are more often: "you!", "C+", "win$".
+        let tail = word.iter().rev().take_while(|m| matches!(m.c, '!' | '+' | '*')).count();
+        let (body, tail) = word.split_at_checked(length - tail).unwrap_or((word, &[]));
+        match unmasked(body) {
+            Some(letters) => out.extend(letters),
+            None => unleeted(body, &mut out),
+        }
+        out.extend_from_slice(tail);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    out
+}
+
+fn unmasked(word: &[Mark]) -> Option<Vec<Mark>> {
+    let stars = word.iter().filter(|m| m.c == '*').count();
+    if stars == 0 || word.len() - stars < 2 {
+        return None;
+    }
+    let fits = |known: &&&str| {
+        known.len() == word.len()
+            && known.chars().zip(word).all(|(letter, m)| m.c == '*' || m.c.to_ascii_lowercase() == letter)
+    };
+    let known = MASKED.iter().find(fits)?;
+    Some(known.chars().zip(word).map(|(letter, m)| if m.c == '*' { Mark { c: letter, ..*m } } else { *m }).collect())
+}
+
+fn unleeted(word: &[Mark], out: &mut Vec<Mark>) {
+    let sign = |m: &Mark| letter_for(m.c).is_some();
+    let letters = word.iter().filter(|m| m.c.is_alphabetic()).count();
+    let signs = word.iter().filter(|m| sign(m)).count();
+    let leading = word.iter().take_while(|m| sign(m)).count();
+    let trailing = word.iter().rev().take_while(|m| m.c.is_ascii_digit()).count();
+    // "2nd", "10pm", "90s", "mp3", "covid19" are what they are.
+    let ordinal = leading == signs && leading > 0 && letters <= 2 && word.iter().take(leading).all(|m| m.c.is_ascii_digit());
+    let numbered = trailing == signs && (letters < 3 || trailing > 1);
+    let foldable = letters > 0 && signs > 0 && letters + 1 >= signs && word.len() > 1 && !ordinal && !numbered;
+    for (index, mark) in word.iter().enumerate() {
+        let at = |i: Option<usize>| i.and_then(|i| word.get(i)).map(|m| m.c);
+        let c = match letter_for(mark.c) {
+            Some('i') if foldable => {
+                let vowel = |c: Option<char>| c.is_some_and(|c| "aeiouAEIOU034@".contains(c));
+                let (before, after) = (at(index.checked_sub(1)), at(Some(index + 1)));
+                // One beside another, or before a vowel at the start, or after one before an l, is an l.
+                let doubled = before == Some(mark.c) || after == Some(mark.c);
+                let one = mark.c == '1';
+                if one && (doubled || (index == 0 && vowel(after)) || (vowel(before) && after.is_none_or(|c| c == 'l'))) { 'l' } else { 'i' }
+            }
+            Some(letter) if foldable => letter,
+            _ => mark.c,
+        };
+        out.push(Mark { c, ..*mark });
+    }
+}
+
+/// Three or more of the same letter become two, of the same vowel one.
+fn without_repeats(marks: &[Mark]) -> Vec<Mark> {
+    let mut out: Vec<Mark> = Vec::with_capacity(marks.len());
+    for run in marks.chunk_by(|a, b| a.c.is_alphabetic() && a.c.to_lowercase().eq(b.c.to_lowercase())) {
+        let letter = run.first().map_or(' ', |m| m.c.to_ascii_lowercase());
+        let kept = match run.len() {
+            0..=2 => run.len(),
+            _ if "aeiou".contains(letter) => 1,
+            _ => 2,
+        };
+        let end = run.last().map_or(0, |m| m.to);
+        for (place, mark) in run.iter().take(kept).enumerate() {
+            // The last one kept stands for all that follow.
+            out.push(if place + 1 == kept { Mark { to: end.max(mark.to), ..*mark } } else { *mark });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fold_text(text: &str) -> String {
+        folded(text).unwrap_or_else(|| plain(text)).text().to_owned()
+    }
+
+    #[test]
+    fn the_plain_reading_names_what_a_model_cannot_see() {
+        for (raw, read) in [
+            ("", ""),
+            ("Hi there, YOU", "Hi there, YOU"),
+            ("see https://x.example/a?b=c now", "see http now"),
+            ("@some_one: hi <user> [URL] <number>", "@user: hi @user http number"),
+            ("a@b.c @ll of them", "a@b.c @ll of them"),
+            ("I 🔪 you", "I kitchen knife you"),
+            ("no🏳️‍🌈!", "no rainbow flag !"),
+            ("ze\u{200b}ro \u{202e}wid\u{2060}th", "zero width"),
+            ("5 © naïve", "5 copyright naïve"),
+        ] {
+            assert_eq!(plain(raw).text().replace("  ", " "), read, "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_folded_reading_undoes_tricks() {
+        for (raw, read) in [
+            ("k1ll th3m @ll", "kill them all"),
+            ("f4gg0ts", "faggots"),
+            ("h.a.t.e  k i l l", "hate  kill"),
+            ("k-i-l-l", "kill"),
+            ("kiiiillll themmmm", "kill themm"),
+            ("\u{43c}u\u{455}l\u{456}ms", "muslims"),
+            ("ｍｕｓｌｉｍｓ 𝓴𝓲𝓵𝓵 ⓚⓘⓛⓛ ᴋɪʟʟ", "muslims kill kill kill"),
+            ("f*cking b*tch", "fucking bitch"),
+            ("mu_slims n.igger", "muslims nigger"),
+            ("#KillAllBugs", "#Kill All Bugs"),
+            ("\u{202e}snoitargimmi\u{202c} now", "immigrations now"),
+            ("1ove a11", "love all"),
+        ] {
+            assert_eq!(fold_text(raw), read, "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_trick_is_left_alone() {
+        for raw in ["Good morning, everyone!", "the 2nd at 10pm in the 90s", "covid19 and mp3", "3.5 or 10.000", "self-made man. Then", "I do, a lot", "1 2 3 4 5", "C+ you!", "soon, all good"] {
+            assert!(folded(raw).is_none(), "{raw} became {}", fold_text(raw));
+        }
+    }
+
+    #[test]
+    fn a_stretch_of_a_reading_leads_back_to_the_raw_text() {
+        let raw = "I k1ll 🔪 h a t e soooo";
+        let reading = folded(raw).unwrap();
+        let back = |word: &str| {
+            let byte = reading.text().find(word).unwrap();
+            let start = reading.text()[..byte].chars().count();
+            let range = reading.raw(start..start + word.chars().count());
+            raw.chars().skip(range.start).take(range.len()).collect::<String>()
+        };
+        assert_eq!(back("kill"), "k1ll");
+        assert_eq!(back("kitchen knife"), "🔪");
+        assert_eq!(back("hate"), "h a t e");
+        assert_eq!(back("so"), "soooo");
+        assert_eq!(reading.raw(500..600), 0..0);
+    }
+
+    fn tricky() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            4 => "[a-zA-Z]{1,6}",
+            3 => "[0-9@$!+*._ -]{1,3}",
+            2 => Just(" ".to_owned()),
+            1 => prop::sample::select(vec!["🔪", "🏳️‍🌈", "\u{200b}", "\u{202e}", "\u{202c}", "é", "е", "＠", "<user>", "http://a.b", "@name", "#AbcDef", "１", "🄰", "\u{301}", "ß", "İ", "ﬁ", "1️⃣", "www."]).prop_map(str::to_owned),
+            1 => any::<char>().prop_map(|c| c.to_string()),
+        ];
+        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn readings_settle_and_lead_back(text in tricky()) {
+            let count = text.chars().count();
+            let first = plain(&text);
+            let second = plain(first.text());
+            prop_assert_eq!(second.text(), first.text());
+            let again = fold_text(&text);
+            prop_assert_eq!(&fold_text(&again), &again);
+            for reading in [Some(first), folded(&text)].into_iter().flatten() {
+                let all = reading.text().chars().count();
+                prop_assert_eq!(reading.places.len(), all);
+                prop_assert!(reading.places.iter().all(|place| place.0 <= place.1 && place.1 as usize <= count));
+            }
+        }
+    }
+}
