@@ -7,6 +7,7 @@ mod hash;
 mod ngrams;
 mod tokens;
 mod windows;
+mod wordpiece;
 
 #[cfg(test)]
 mod tests;
@@ -15,3 +16,4 @@ pub use hash::NgramHasher;
 pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};
 pub use windows::{WindowSpec, windows};
+pub use wordpiece::{Piece, VocabularyError, WordPiece};
