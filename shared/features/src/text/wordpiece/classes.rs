@@ -29,7 +29,7 @@ use Class::{Accent as A, Dropped as D, Newer as N, Punctuation as P};
 
 /// First and last character of each range, in order. The reference implementation has the categories of Unicode 8 and
 /// the decompositions of Unicode 9; models were trained with those, so newer characters are deliberately not in here
-/// under what they are today. A test compares every character there is with the reference.
+/// under what they are today. A test compares each of them with the reference.
 #[rustfmt::skip]
 const CLASSES: [(u32, u32, Class); 503] = [
     (0x80, 0x9f, D), (0xa1, 0xa1, P), (0xa7, 0xa7, P), (0xab, 0xab, P), (0xad, 0xad, D), (0xb6, 0xb7, P),
