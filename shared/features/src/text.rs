@@ -9,6 +9,7 @@ mod ngrams;
 mod reading;
 mod tokens;
 mod windows;
+mod wordpiece;
 
 #[cfg(test)]
 mod tests;
@@ -18,3 +19,4 @@ pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams,
 pub use reading::{Reading, folded, plain};
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};
 pub use windows::{WindowSpec, windows};
+pub use wordpiece::{Piece, VocabularyError, WordPiece};
