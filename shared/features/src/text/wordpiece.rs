@@ -75,9 +75,13 @@ struct Token {
 
 #[derive(Clone, Copy)]
 struct Slot {
-    hash: u64,
-    id: Option<u32>,
+    /// The upper half of the hash, which is the better mixed.
+    hash: u32,
+    /// [`EMPTY`] for none.
+    id: u32,
 }
+
+const EMPTY: u32 = u32::MAX;
 
 impl fmt::Debug for WordPiece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +97,7 @@ impl WordPiece {
         if count > usize::from(u16::MAX) + 1 {
             return Err(VocabularyError::TooLong(count));
         }
-        let empty = Slot { hash: 0, id: None };
+        let empty = Slot { hash: 0, id: EMPTY };
         let mut out = Self {
             texts: String::with_capacity(vocabulary.len()),
             tokens: Vec::with_capacity(count),
@@ -137,10 +141,11 @@ impl WordPiece {
         self.texts.push_str(text);
         self.tokens.push(Token { text: from..self.texts.len(), continues });
         let mask = self.slots.len() - 1;
+        let hash = upper(hash);
         let mut index = self.slot(hash);
         while let Some(slot) = self.slots.get_mut(index) {
-            if slot.id.is_none() {
-                *slot = Slot { hash, id: Some(id) };
+            if slot.id == EMPTY {
+                *slot = Slot { hash, id };
                 break;
             }
             index = (index + 1) & mask;
@@ -148,20 +153,23 @@ impl WordPiece {
         true
     }
 
-    /// Where the search for a hash starts: its top bits, which are the best mixed.
-    fn slot(&self, hash: u64) -> usize {
-        usize::try_from(hash >> 32).unwrap_or(0) & (self.slots.len() - 1)
+    /// Where the search for a hash starts.
+    fn slot(&self, hash: u32) -> usize {
+        usize::try_from(hash).unwrap_or(0) & (self.slots.len() - 1)
     }
 
     fn find(&self, hash: u64, continues: bool, text: impl Iterator<Item = char> + Clone) -> Option<u32> {
         let mask = self.slots.len() - 1;
+        let hash = upper(hash);
         let mut index = self.slot(hash);
         // At least half of the slots are empty, so that this ends.
         loop {
             let slot = self.slots.get(index)?;
-            let id = slot.id?;
-            if slot.hash == hash && self.is(id, continues, text.clone()) {
-                return Some(id);
+            if slot.id == EMPTY {
+                return None;
+            }
+            if slot.hash == hash && self.is(slot.id, continues, text.clone()) {
+                return Some(slot.id);
             }
             index = (index + 1) & mask;
         }
@@ -225,6 +233,10 @@ impl WordPiece {
 
 fn seed(continues: bool) -> u64 {
     if continues { 0x9e37_79b9_7f4a_7c15 } else { 0 }
+}
+
+fn upper(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
 }
 
 /// A hash with one more character taken in.
