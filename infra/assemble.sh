@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 profile=${PROFILE:-ship}
 architecture=${ARCHITECTURE:-x86_64}
 # A model is part of a zip: the bundled copy decides when the bucket has nothing else to say.
-models=(ngram-baseline)
+models=(minilm-cascade)
 
 if [ "$architecture" = arm64 ]; then machine=aarch64; else machine=$architecture; fi
 host=$(uname -m)

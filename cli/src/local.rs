@@ -4,7 +4,8 @@ use crate::Failure;
 use domain::Policy;
 use domain::policy::FALLBACK;
 use features::views::Definitions;
-use scoring::{Bundle, Judge, Onnx, TextModel};
+use scoring::{Bundle, Judge, Onnx, TRANSFORMER_FILE, TextModel, VOCABULARY_FILE};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The folder that this command was built from.
@@ -13,8 +14,18 @@ const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The model that ships with the command.
 pub fn bundle() -> Bundle {
     Bundle {
-        manifest: include_bytes!("../../shared/scoring/models/ngram-baseline/manifest.json").to_vec(),
-        model: include_bytes!("../../shared/scoring/models/ngram-baseline/model.onnx").to_vec(),
+        manifest: include_bytes!("../../shared/scoring/models/minilm-cascade/manifest.json").to_vec(),
+        model: include_bytes!("../../shared/scoring/models/minilm-cascade/model.onnx").to_vec(),
+        more: BTreeMap::from([
+            (
+                TRANSFORMER_FILE.to_owned(),
+                include_bytes!("../../shared/scoring/models/minilm-cascade/transformer.onnx").to_vec(),
+            ),
+            (
+                VOCABULARY_FILE.to_owned(),
+                include_bytes!("../../shared/scoring/models/minilm-cascade/vocabulary.txt").to_vec(),
+            ),
+        ]),
     }
 }
 

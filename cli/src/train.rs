@@ -1,5 +1,6 @@
 //! `moderato train`: makes the n-gram baseline out of the public corpora, and its card.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +11,8 @@ use domain::sha256_hex;
 use features::text::{NgramSpec, WindowSpec};
 use scoring::train::{Examples, LinearWeights, TrainConfig};
 use scoring::{
-    Bundle, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, ScoreError, TextModel,
+    Bundle, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow, ScoreError, TRANSFORMER_FILE,
+    TextModel, Transformer, VOCABULARY_FILE,
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -29,6 +31,10 @@ pub struct TrainArgs {
     /// The folder to write, made if it is not there.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
+    /// A folder with `transformer.onnx`, `vocabulary.txt` and `run.json` (infra/training/export.py): makes a cascade of the linear model
+    /// and that transformer.
+    #[arg(long, value_name = "FOLDER")]
+    pub transformer: Option<PathBuf>,
 }
 
 /// Why there is no new model.
@@ -89,10 +95,16 @@ pub struct Recipe {
 pub fn run(args: &TrainArgs, onnx: &Onnx) -> Result<ExitCode, TrainError> {
     let recipe = Recipe { ngrams: NGRAMS, window: WINDOW, training: CONFIG };
     let started = Instant::now();
-    let trained = make(&args.data, &CORPORA, &recipe, onnx)?;
+    let mut trained = make(&args.data, &CORPORA, &recipe, onnx)?;
+    if let Some(folder) = &args.transformer {
+        trained = cascade(trained, folder, onnx)?;
+    }
     let seconds = started.elapsed().as_secs();
     write(&args.out, MANIFEST_FILE, &trained.bundle.manifest)?;
     write(&args.out, MODEL_FILE, &trained.bundle.model)?;
+    for (name, bytes) in &trained.bundle.more {
+        write(&args.out, name, bytes)?;
+    }
     let card = card::make(&trained, &args.data, &CORPORA, &recipe, seconds)?;
     let mut json = serde_json::to_vec_pretty(&card)?;
     json.push(b'\n');
@@ -115,6 +127,85 @@ pub struct Trained {
     pub trained_on: usize,
     /// Iterations it took.
     pub iterations: usize,
+    /// How the transformer was trained and where it is asked, for a cascade.
+    pub transformer: Option<serde_json::Value>,
+}
+
+/// Of all hateful validation posts, this share may be approved because the transformer was not asked.
+const STATED_LOSS: f64 = 0.01;
+/// The default policy's bound of approval: what the linear model decides alone stays below it.
+const APPROVED_BELOW: f64 = 0.2;
+
+/// Puts the transformer in `folder` behind the linear model: calibrated on the pooled validation rows, and asked from where the stated loss
+/// begins.
+fn cascade(linear: Trained, folder: &Path, onnx: &Onnx) -> Result<Trained, TrainError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|source| TrainError::Write { path, source })
+    };
+    let more = BTreeMap::from([
+        (TRANSFORMER_FILE.to_owned(), read(TRANSFORMER_FILE)?),
+        (VOCABULARY_FILE.to_owned(), read(VOCABULARY_FILE)?),
+    ]);
+    let file = |name: &str| ModelFile {
+        file: name.to_owned(),
+        sha256: more.get(name).map(|bytes| sha256_hex(bytes)).unwrap_or_default(),
+    };
+    let mut manifest = linear.model.manifest().clone();
+    "cascade".clone_into(&mut manifest.kind);
+    "minilm-cascade".clone_into(&mut manifest.name);
+    let mut second = Transformer {
+        model: file(TRANSFORMER_FILE),
+        vocabulary: file(VOCABULARY_FILE),
+        window: PieceWindow { pieces: 126, overlap: 32 },
+        calibration: Calibration { slope: 1.0, offset: 0.0 },
+        asked_from: 0.0,
+    };
+    let load = |second: &Transformer| -> Result<(Bundle, TextModel), TrainError> {
+        let manifest = Manifest { transformer: Some(second.clone()), ..manifest.clone() };
+        let mut json = serde_json::to_vec_pretty(&manifest)?;
+        json.push(b'\n');
+        let bundle = Bundle { manifest: json, model: linear.bundle.model.clone(), more: more.clone() };
+        let model = TextModel::load(onnx, &bundle, None)?;
+        Ok((bundle, model))
+    };
+    let (_, uncalibrated) = load(&second)?;
+    let held: Vec<&Example> = CORPORA
+        .iter()
+        .zip(&linear.examples)
+        .filter(|(corpus, _)| corpus.pooled)
+        .flat_map(|(_, rows)| rows)
+        .filter(|example| example.part == Part::Validation)
+        .collect();
+    let bar = progress("calibrating", held.len());
+    let (mut log_odds, mut positive, mut first) = (Vec::new(), Vec::new(), Vec::new());
+    for example in held {
+        log_odds.push(uncalibrated.transformer_log_odds(&example.text)?.ok_or(TrainError::NotCalibrated)?);
+        first.push(manifest.calibration.probability(uncalibrated.log_odds(&example.text)?));
+        positive.push(example.positive);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    second.calibration = scoring::calibration::fit_platt(&log_odds, &positive).ok_or(TrainError::NotCalibrated)?;
+    let mut missed: Vec<f64> = log_odds
+        .iter()
+        .zip(&first)
+        .zip(&positive)
+        .filter(|((log_odds, _), positive)| **positive && second.calibration.probability(**log_odds) >= APPROVED_BELOW)
+        .map(|((_, first), _)| *first)
+        .collect();
+    missed.sort_by(f64::total_cmp);
+    let allowed = (positive.iter().filter(|p| **p).count() as f64 * STATED_LOSS) as usize;
+    second.asked_from = missed.get(allowed).copied().unwrap_or(APPROVED_BELOW).min(APPROVED_BELOW);
+    let asked = first.iter().filter(|first| **first >= second.asked_from).count() as f64 / first.len().max(1) as f64;
+    let mut told: serde_json::Value = serde_json::from_slice(&read("run.json")?)?;
+    if let Some(told) = told.as_object_mut() {
+        told.insert("asked_from".to_owned(), second.asked_from.into());
+        told.insert("asked_share_of_pooled_validation".to_owned(), asked.into());
+        told.insert("stated_loss".to_owned(), STATED_LOSS.into());
+    }
+    let (bundle, model) = load(&second)?;
+    Ok(Trained { bundle, model, transformer: Some(told), ..linear })
 }
 
 /// Reads the corpora, trains, calibrates and loads the result.
@@ -135,7 +226,7 @@ pub fn make(data: &Path, corpora: &[Corpus], recipe: &Recipe, onnx: &Onnx) -> Re
     let calibration = calibrate(&uncalibrated, corpora, &examples)?;
     let bundle = bundle(neutral.model, recipe, calibration)?;
     let model = TextModel::load(onnx, &bundle, None)?;
-    Ok(Trained { bundle, model, examples, dropped, trained_on: rows.len(), iterations: weights.iterations })
+    Ok(Trained { bundle, model, examples, dropped, trained_on: rows.len(), iterations: weights.iterations, transformer: None })
 }
 
 fn training_rows(corpora: &[Corpus], examples: &[Vec<Example>], recipe: &Recipe) -> Examples {
@@ -143,7 +234,7 @@ fn training_rows(corpora: &[Corpus], examples: &[Vec<Example>], recipe: &Recipe)
     let bar = progress("preparing", corpora.iter().zip(examples).map(|(c, e)| c.training.rows(e).count()).sum());
     for (corpus, examples) in corpora.iter().zip(examples) {
         for example in corpus.training.rows(examples) {
-            rows.push(&example.text, example.positive, corpus.training.weight, &recipe.ngrams, &recipe.window);
+            rows.push(features::text::plain(&example.text).text(), example.positive, corpus.training.weight, &recipe.ngrams, &recipe.window);
             bar.inc(1);
         }
     }
@@ -180,10 +271,11 @@ fn bundle(graph: Vec<u8>, recipe: &Recipe, calibration: Calibration) -> Result<B
         ngrams: recipe.ngrams,
         window: recipe.window,
         calibration,
+        transformer: None,
     };
     let mut manifest = serde_json::to_vec_pretty(&manifest)?;
     manifest.push(b'\n');
-    Ok(Bundle { manifest, model: graph })
+    Ok(Bundle { manifest, model: graph, more: BTreeMap::new() })
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), TrainError> {

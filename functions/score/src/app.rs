@@ -196,7 +196,7 @@ fn registry<'a>(
 ) -> Registry<'a> {
     Registry {
         bucket: Some((objects, &config.artifacts_bucket)),
-        bundled: config.root.join("models/ngram-baseline"),
+        bundled: config.root.join("models/minilm-cascade"),
         // Stacks that share a machine, as local ones do, must not share what was last good.
         cache: Path::new(CACHE).join(&config.artifacts_bucket),
         onnx,

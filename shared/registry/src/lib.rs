@@ -183,7 +183,11 @@ impl Registry<'_> {
         }
         let manifest = self.download(format!("models/{digest}/{MANIFEST_FILE}"), MAX_MANIFEST_BYTES, deadline).await?;
         let model = self.download(format!("models/{digest}/{MODEL_FILE}"), MAX_MODEL_BYTES, deadline).await?;
-        let bundle = Bundle { manifest, model };
+        let mut more = BTreeMap::new();
+        for name in Bundle::more_files(&manifest) {
+            more.insert((*name).to_owned(), self.download(format!("models/{digest}/{name}"), MAX_MODEL_BYTES, deadline).await?);
+        }
+        let bundle = Bundle { manifest, model, more };
         let model = proved(&bundle)?;
         self.keep(digest, &bundle);
         Ok(model)
@@ -194,6 +198,7 @@ impl Registry<'_> {
         let folder = self.folder(digest);
         let _ = std::fs::create_dir_all(&folder)
             .and_then(|()| std::fs::write(folder.join(MODEL_FILE), &bundle.model))
+            .and_then(|()| bundle.more.iter().try_for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes)))
             .and_then(|()| std::fs::write(folder.join(MANIFEST_FILE), &bundle.manifest));
     }
 
@@ -272,12 +277,13 @@ pub async fn publish(
         policy: PolicyRef { id: policy.id.clone(), version: policy.version.clone(), sha256: policy.sha256.clone() },
     };
     let digest = &pointer.model.sha256;
-    let writes = [
+    let more = bundle.more.iter().map(|(name, bytes)| (format!("models/{digest}/{name}"), bytes.clone()));
+    let writes = more.chain([
         (format!("models/{digest}/{MODEL_FILE}"), bundle.model.clone()),
         (format!("models/{digest}/{MANIFEST_FILE}"), bundle.manifest.clone()),
         (policy_key(&pointer.policy.sha256), source.as_bytes().to_vec()),
         (POINTER_KEY.to_owned(), to_json(&pointer)),
-    ];
+    ]);
     for (key, bytes) in writes {
         objects.put(bucket, &key, Object { bytes, metadata: BTreeMap::new() }, deadline).await?;
     }

@@ -107,7 +107,7 @@ impl Machine {
         let shipped = self.shipped();
         let mut manifest: serde_json::Value = serde_json::from_slice(&shipped.manifest).unwrap();
         manifest["version"] = "other".into();
-        Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: shipped.model }
+        Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: shipped.model, more: shipped.more }
     }
 
     async fn publish(&self, bundle: &Bundle, policy: &str) -> Pointer {

@@ -1,14 +1,21 @@
 //! A model as bytes: its manifest and its graph.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use domain::sha256_hex;
 
+use crate::manifest::Manifest;
+
 /// Name of the manifest in a model's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the graph in a model's folder.
 pub const MODEL_FILE: &str = "model.onnx";
+/// Name of the transformer's graph in a cascade's folder.
+pub const TRANSFORMER_FILE: &str = "transformer.onnx";
+/// Name of the transformer's vocabulary in a cascade's folder.
+pub const VOCABULARY_FILE: &str = "vocabulary.txt";
 
 /// The bytes of a model, not yet trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,17 +24,33 @@ pub struct Bundle {
     pub manifest: Vec<u8>,
     /// Bytes of `model.onnx`.
     pub model: Vec<u8>,
+    /// Bytes of the files that a cascade has besides, by name.
+    pub more: BTreeMap<String, Vec<u8>>,
 }
 
 impl Bundle {
-    /// Reads `manifest.json` and `model.onnx` in `folder`. The error names the file.
+    /// Reads `manifest.json`, `model.onnx` and whatever else the manifest asks for in `folder`. The error names the file.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
             std::fs::read(&path)
                 .map_err(|error| io::Error::new(error.kind(), format!("reading `{}`: {error}", path.display())))
         };
-        Ok(Self { manifest: read(MANIFEST_FILE)?, model: read(MODEL_FILE)? })
+        let manifest = read(MANIFEST_FILE)?;
+        let more = Self::more_files(&manifest)
+            .iter()
+            .map(|name| Ok(((*name).to_owned(), read(name)?)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { model: read(MODEL_FILE)?, manifest, more })
+    }
+
+    /// Names of the files besides `model.onnx` that a manifest asks for. None for a manifest that cannot be read, which
+    /// loading then refuses.
+    pub fn more_files(manifest: &[u8]) -> &'static [&'static str] {
+        match serde_json::from_slice::<Manifest>(manifest) {
+            Ok(Manifest { transformer: Some(_), .. }) => &[TRANSFORMER_FILE, VOCABULARY_FILE],
+            _ => &[],
+        }
     }
 
     /// The model's digest: SHA-256 of the manifest's bytes, in lower-case hexadecimal digits.

@@ -7,9 +7,9 @@ use domain::Span;
 use features::text::{NgramSpec, Tokenised, View, WeightedBucket, ngrams};
 
 /// Spans given at most.
-const MOST_SPANS: usize = 5;
+pub(crate) const MOST_SPANS: usize = 5;
 
-/// The heaviest words of a window. A bucket's share is divided evenly over the n-grams that fell into it, an n-gram's
+/// The words of a window with their weights. A bucket's share is divided evenly over the n-grams that fell into it, an n-gram's
 /// over the tokens it covers; pieces of one long word are one span.
 pub(crate) fn spans(
     text: &Tokenised,
@@ -43,11 +43,25 @@ pub(crate) fn spans(
             _ => spans.push(Span { start: token.chars.start, end: token.chars.end, weight }),
         }
     }
+    spans
+}
+
+/// The heaviest spans with weights of two decimals above zero, `most` of them; those that touch the same characters are one.
+pub(crate) fn heaviest(mut spans: Vec<Span>, most: usize) -> Vec<Span> {
+    spans.sort_by_key(|span| (span.start, span.end));
+    spans.dedup_by(|next, last| {
+        let same = next.start < last.end;
+        if same {
+            last.end = last.end.max(next.end);
+            last.weight += next.weight;
+        }
+        same
+    });
     for span in &mut spans {
         span.weight = (span.weight * 100.0).round() / 100.0;
     }
     spans.retain(|span| span.weight > 0.0);
     spans.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.start.cmp(&b.start)));
-    spans.truncate(MOST_SPANS);
+    spans.truncate(most);
     spans
 }

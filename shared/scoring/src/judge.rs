@@ -21,6 +21,12 @@ pub struct Judge {
     pub degraded: Vec<String>,
 }
 
+/// Runs of a transformer that the explanation of a decision may cost: each takes as long as scoring the post did. Counted rather than timed, so that
+/// the same post is explained alike on any machine.
+const RUNS: usize = 6;
+/// Where an explanation was asked for.
+const MOST_RUNS: usize = 64;
+
 /// The text of a post, as far as it could be had.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Text {
@@ -90,10 +96,10 @@ impl Judge {
         let mut record = DecisionRecord::new(who, &evidence, &self.policy, judgement, setting);
         if explained
             && let Text::Known(text) = text
-            && let Ok(spans) = self.model.explain(text)
-            && !spans.is_empty()
+            && let Ok(explained) = self.model.explain(text, if explain == Explain::Always { MOST_RUNS } else { RUNS })
+            && !explained.spans.is_empty()
         {
-            record.explanation = Some(Explanation { method: "linear".to_owned(), spans });
+            record.explanation = Some(Explanation { method: explained.method.to_owned(), spans: explained.spans });
         }
         record
     }

@@ -10,14 +10,15 @@ mod judge;
 mod manifest;
 mod model;
 mod runtime;
+mod transformer;
 
 pub mod calibration;
 pub mod metrics;
 pub mod onnx;
 pub mod train;
 
-pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE};
+pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
 pub use judge::{Explain, Judge, Subject, Text};
-pub use manifest::{Calibration, Manifest, ModelFile};
-pub use model::{LoadError, ScoreError, Scored, TextModel};
+pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Transformer};
+pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// The only layout of the manifest there is.
 pub(crate) const SCHEMA: &str = "model/1";
-/// The only kind of model there is: hashed n-grams into a linear ONNX graph with per-n-gram contributions.
-pub(crate) const KIND: &str = "ngram-linear";
+/// Hashed n-grams into a linear ONNX graph with per-n-gram contributions.
+pub(crate) const LINEAR: &str = "ngram-linear";
+/// That for the clear cases, a transformer for the rest.
+pub(crate) const CASCADE: &str = "cascade";
 
 /// The file `manifest.json` of a model. The digest of its bytes identifies the model, its graph included.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +16,7 @@ pub(crate) const KIND: &str = "ngram-linear";
 pub struct Manifest {
     /// Layout of this file, `model/1`.
     pub schema: String,
-    /// How text becomes the graph's input, `ngram-linear`.
+    /// What it is made of: `ngram-linear`, or `cascade` where a transformer follows the linear graph.
     pub kind: String,
     /// Name of the model, also of its folder.
     pub name: String,
@@ -32,6 +34,36 @@ pub struct Manifest {
     pub window: WindowSpec,
     /// From the graph's log-odds to a probability.
     pub calibration: Calibration,
+    /// Who is asked where the linear graph does not decide alone; in a `cascade` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformer: Option<Transformer>,
+}
+
+/// The second stage of a cascade: an ONNX graph from the ids of a window's tokens, `[1, n]` of int64 with `[CLS]` and `[SEP]`,
+/// to log-odds, `[1, k]` of float, of which the first is the harm's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transformer {
+    /// The graph.
+    pub model: ModelFile,
+    /// Its vocabulary, one token a line.
+    pub vocabulary: ModelFile,
+    /// How much text one run reads.
+    pub window: PieceWindow,
+    /// From the graph's log-odds to a probability.
+    pub calibration: Calibration,
+    /// Asked where the linear graph's calibrated probability is this or more; below, the linear one stands.
+    pub asked_from: f64,
+}
+
+/// How many pieces of words a run of the transformer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PieceWindow {
+    /// Pieces at most, the two marks of start and end not counted; 1 to 510.
+    pub pieces: usize,
+    /// Pieces that a window repeats from the end of the one before; less than half of a window.
+    pub overlap: usize,
 }
 
 /// The graph's file, beside the manifest.

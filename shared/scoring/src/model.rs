@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
-use features::text::{Tokenised, WeightedBucket, tokenise, weighted_buckets, windows};
+use features::text::{Reading, Tokenised, WeightedBucket, folded, plain, tokenise, weighted_buckets, windows};
 use thiserror::Error;
 
 use crate::bundle::{Bundle, MODEL_FILE};
 use crate::explain;
-use crate::manifest::{self, Manifest, sigmoid};
+use crate::manifest::{self, Manifest, PieceWindow, sigmoid};
 use crate::runtime::{LinearSession, Onnx, Run};
+use crate::transformer::Transformer;
 
 /// Why a model could not be loaded. Trying the same bytes again does not help.
 #[derive(Debug, Error)]
@@ -18,7 +19,7 @@ pub enum LoadError {
     /// The bytes are not those that were asked for, or were changed.
     #[error("the {part} has the digest `{actual}`, wanted is `{expected}`")]
     Digest {
-        /// `manifest` or `graph`.
+        /// `manifest`, `graph`, `transformer` or `vocabulary`.
         part: &'static str,
         /// What it should be.
         expected: String,
@@ -38,6 +39,9 @@ pub enum LoadError {
         /// What it may be.
         supported: &'static str,
     },
+    /// The transformer's vocabulary cannot be used.
+    #[error("reading the model's vocabulary")]
+    Vocabulary(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// ONNX Runtime refused the graph.
     #[error("loading the model's graph")]
     Graph(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -68,6 +72,26 @@ pub struct Scored {
     pub calibrated: f64,
     /// The window that scored highest, in Unicode scalar values of the text; the first of equals.
     pub window: Range<usize>,
+    /// Who scored it.
+    pub stage: Stage,
+}
+
+/// The part of a model that a score came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The linear graph.
+    Linear,
+    /// The transformer.
+    Transformer,
+}
+
+/// Which words made a score, and how that was found out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// `linear` for the shares of the linear graph, `occlusion` for what the transformer loses with a word.
+    pub method: &'static str,
+    /// Heaviest first, five at most.
+    pub spans: Vec<Span>,
 }
 
 /// A model ready to score. Shared between threads; runs of one model follow each other.
@@ -76,12 +100,39 @@ pub struct TextModel {
     identity: ModelRef,
     manifest: Manifest,
     session: LinearSession,
+    transformer: Option<Transformer>,
 }
 
 struct Best {
     run: Run,
+    reading: usize,
+    text: Tokenised,
     window: Range<usize>,
     input: Vec<WeightedBucket>,
+}
+
+/// The plain reading, and the folded one where it differs.
+fn readings(text: &str) -> Vec<Reading> {
+    std::iter::once(plain(text)).chain(folded(text)).collect()
+}
+
+impl Best {
+    /// Its place in the raw text.
+    fn place(&self, readings: &[Reading]) -> Range<usize> {
+        let tokens = self.text.tokens().get(self.window.clone()).unwrap_or_default();
+        let start = tokens.first().map_or(0, |token| token.chars.start);
+        let end = tokens.iter().map(|token| token.chars.end).max().unwrap_or(start);
+        readings.get(self.reading).map_or(0..0, |reading| reading.raw(start..end))
+    }
+
+    /// Spans of its reading as spans of the raw text.
+    fn raw(&self, readings: &[Reading], spans: Vec<Span>) -> Vec<Span> {
+        let place = |span: Span| {
+            let range = readings.get(self.reading).map_or(0..0, |reading| reading.raw(span.start..span.end));
+            Span { start: range.start, end: range.end, ..span }
+        };
+        spans.into_iter().map(place).collect()
+    }
 }
 
 impl TextModel {
@@ -97,7 +148,11 @@ impl TextModel {
         same_digest("graph", &manifest.model.sha256, &sha256_hex(&bundle.model))?;
         let session = LinearSession::load(onnx, &bundle.model).map_err(LoadError::Graph)?;
         let identity = ModelRef { name: manifest.name.clone(), version: manifest.version.clone(), sha256 };
-        let model = Self { identity, manifest, session };
+        let transformer = match &manifest.transformer {
+            Some(second) => Some(Transformer::load(onnx, second, bundle)?),
+            None => None,
+        };
+        let model = Self { identity, manifest, session, transformer };
         model.try_last_bucket().map_err(LoadError::Trial)?;
         Ok(model)
     }
@@ -125,34 +180,71 @@ impl TextModel {
         self.manifest.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
     }
 
-    /// Scores a text: each of its windows by itself, the highest counts.
+    /// Scores a text: each window of each of its readings by itself, the highest counts. In a cascade the linear graph's score stands
+    /// where it is clear; otherwise the transformer's does.
     pub fn score(&self, text: &str) -> Result<Scored, ScoreError> {
-        let tokenised = tokenise(text);
-        let best = self.best(&tokenised)?;
-        let tokens = tokenised.tokens().get(best.window).unwrap_or_default();
-        let start = tokens.first().map_or(0, |token| token.chars.start);
-        let end = tokens.iter().map(|token| token.chars.end).max().unwrap_or(start);
+        let readings = readings(text);
+        let linear = self.best(&readings)?;
+        let Some((transformer, second)) = self.second_stage(&linear) else {
+            return Ok(Scored {
+                raw: six_decimals(sigmoid(linear.run.logit)),
+                calibrated: six_decimals(self.manifest.calibration.probability(linear.run.logit)),
+                window: linear.place(&readings),
+                stage: Stage::Linear,
+            });
+        };
+        let best = transformer.best(&readings)?;
+        let start = best.pieces.first().map_or(0, |piece| piece.chars.start as usize);
+        let end = best.pieces.iter().map(|piece| piece.chars.end as usize).max().unwrap_or(start);
         Ok(Scored {
-            raw: six_decimals(sigmoid(best.run.logit)),
-            calibrated: six_decimals(self.manifest.calibration.probability(best.run.logit)),
-            window: start..end,
+            raw: six_decimals(sigmoid(best.logit)),
+            calibrated: six_decimals(second.calibration.probability(best.logit)),
+            window: readings.get(best.reading).map_or(0..0, |reading| reading.raw(start..end)),
+            stage: Stage::Transformer,
         })
     }
 
-    /// The highest log-odds of the text's windows, before calibration and rounding: what a calibration is fitted on.
+    /// The transformer, where the linear graph's answer is not clear enough to stand.
+    fn second_stage(&self, linear: &Best) -> Option<(&Transformer, &manifest::Transformer)> {
+        let (transformer, second) = self.transformer.as_ref().zip(self.manifest.transformer.as_ref())?;
+        (self.manifest.calibration.probability(linear.run.logit) >= second.asked_from).then_some((transformer, second))
+    }
+
+    /// The highest log-odds of the linear graph, before calibration and rounding: what its calibration is fitted on.
     pub fn log_odds(&self, text: &str) -> Result<f64, ScoreError> {
-        Ok(self.best(&tokenise(text))?.run.logit)
+        Ok(self.best(&readings(text))?.run.logit)
+    }
+
+    /// The highest log-odds of the transformer, whatever the linear graph says; `None` where there is no transformer.
+    pub fn transformer_log_odds(&self, text: &str) -> Result<Option<f64>, ScoreError> {
+        self.transformer.as_ref().map(|transformer| Ok(transformer.best(&readings(text))?.logit)).transpose()
     }
 
     /// The words that raised the score of the window that counts, at most five, heaviest first. A weight is the word's
-    /// share of the calibrated log-odds, rounded to two decimals; n-grams are shared out evenly over their words.
-    pub fn explain(&self, text: &str) -> Result<Vec<Span>, ScoreError> {
-        let tokenised = tokenise(text);
-        let best = self.best(&tokenised)?;
+    /// share of the calibrated log-odds, rounded to two decimals. From the linear graph n-grams are shared out evenly over their words;
+    /// where the transformer scored and `runs` is not 0, the weight is what the log-odds lose without the word, found by as many runs of
+    /// the transformer at most, words that the linear graph finds heavy first.
+    pub fn explain(&self, text: &str, runs: usize) -> Result<Explained, ScoreError> {
+        let readings = readings(text);
+        let linear = self.best(&readings)?;
         let slope = self.manifest.calibration.slope;
-        let shares = best.run.contributions.iter().map(|share| f64::from(*share) * slope);
-        let weighted: Vec<_> = best.input.iter().copied().zip(shares).collect();
-        Ok(explain::spans(&tokenised, best.window, &self.manifest.ngrams, &weighted))
+        let shares = linear.run.contributions.iter().map(|share| f64::from(*share) * slope);
+        let weighted: Vec<_> = linear.input.iter().copied().zip(shares).collect();
+        let spans = explain::spans(&linear.text, linear.window.clone(), &self.manifest.ngrams, &weighted);
+        let spans = explain::heaviest(linear.raw(&readings, spans), usize::MAX);
+        let explained = |method, spans| Explained { method, spans: explain::heaviest(spans, explain::MOST_SPANS) };
+        match self.second_stage(&linear) {
+            Some((transformer, second)) if runs > 0 => {
+                let best = transformer.best(&readings)?;
+                let Some(reading) = readings.get(best.reading) else { return Err(ScoreError::NotFinite) };
+                let mut found = transformer.occlusion(&best, reading, &spans, runs)?;
+                for span in &mut found {
+                    span.weight *= second.calibration.slope;
+                }
+                Ok(explained("occlusion", found))
+            }
+            _ => Ok(explained("linear", spans)),
+        }
     }
 
     /// The model step alone, from features to calibrated probability: for benches/model.rs.
@@ -161,13 +253,16 @@ impl TextModel {
         Ok(six_decimals(self.manifest.calibration.probability(self.run(input)?.logit)))
     }
 
-    fn best(&self, text: &Tokenised) -> Result<Best, ScoreError> {
+    fn best(&self, readings: &[Reading]) -> Result<Best, ScoreError> {
         let mut best: Option<Best> = None;
-        for window in windows(text, &self.manifest.window) {
-            let input = weighted_buckets(text, window.clone(), &self.manifest.ngrams);
-            let run = self.run(&input)?;
-            if best.as_ref().is_none_or(|b| run.logit > b.run.logit) {
-                best = Some(Best { run, window, input });
+        for (reading, text) in readings.iter().enumerate() {
+            let text = tokenise(text.text());
+            for window in windows(&text, &self.manifest.window) {
+                let input = weighted_buckets(&text, window.clone(), &self.manifest.ngrams);
+                let run = self.run(&input)?;
+                if best.as_ref().is_none_or(|b| run.logit > b.run.logit) {
+                    best = Some(Best { run, reading, text: text.clone(), window, input });
+                }
             }
         }
         // `windows` gives one window at least.
@@ -194,7 +289,7 @@ impl TextModel {
     }
 }
 
-fn same_digest(part: &'static str, expected: &str, actual: &str) -> Result<(), LoadError> {
+pub(crate) fn same_digest(part: &'static str, expected: &str, actual: &str) -> Result<(), LoadError> {
     if expected.eq_ignore_ascii_case(actual) {
         return Ok(());
     }
@@ -207,8 +302,9 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
     if manifest.schema != manifest::SCHEMA {
         return refuse("schema", &manifest.schema, "`model/1`");
     }
-    if manifest.kind != manifest::KIND {
-        return refuse("kind", &manifest.kind, "`ngram-linear`");
+    let kind = if manifest.transformer.is_some() { manifest::CASCADE } else { manifest::LINEAR };
+    if manifest.kind != kind {
+        return refuse("kind", &manifest.kind, "`cascade` with a `transformer`, `ngram-linear` without");
     }
     if manifest.model.file != MODEL_FILE {
         return refuse("model.file", &manifest.model.file, "`model.onnx`");
@@ -216,12 +312,23 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
     if let Err(error) = manifest.ngrams.check() {
         return refuse("ngrams", error.field, error.allowed);
     }
-    let calibration = manifest.calibration;
-    if !(calibration.slope.is_finite() && calibration.slope > 0.0) {
-        return refuse("calibration.slope", &calibration.slope.to_string(), "a finite number above 0");
+    let second = manifest.transformer.as_ref();
+    for calibration in [Some(manifest.calibration), second.map(|second| second.calibration)].into_iter().flatten() {
+        if !(calibration.slope.is_finite() && calibration.slope > 0.0) {
+            return refuse("calibration.slope", &calibration.slope.to_string(), "a finite number above 0");
+        }
+        if !calibration.offset.is_finite() {
+            return refuse("calibration.offset", &calibration.offset.to_string(), "a finite number");
+        }
     }
-    if !calibration.offset.is_finite() {
-        return refuse("calibration.offset", &calibration.offset.to_string(), "a finite number");
+    if let Some(second) = second {
+        let PieceWindow { pieces, overlap } = second.window;
+        if !(1..=510).contains(&pieces) || overlap * 2 > pieces {
+            return refuse("transformer.window", &format!("{pieces}, {overlap}"), "1 to 510 pieces, half of them overlapping at most");
+        }
+        if !(0.0..=1.0).contains(&second.asked_from) {
+            return refuse("transformer.asked_from", &second.asked_from.to_string(), "0 to 1");
+        }
     }
     Ok(())
 }

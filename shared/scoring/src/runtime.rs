@@ -31,7 +31,7 @@ impl Onnx {
     /// A session as models have it, and nothing around it: what benches/model.rs holds the model step against.
     #[doc(hidden)]
     pub fn bare_session(&self, verified: &[u8]) -> ort::Result<Session> {
-        session(self, verified)
+        session(self, verified, GraphOptimizationLevel::Level1)
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Run {
 impl LinearSession {
     /// Hands the bytes to ONNX Runtime; the caller has verified their digest.
     pub(crate) fn load(onnx: &Onnx, verified: &[u8]) -> Result<Self, Cause> {
-        Ok(Self(Mutex::new(session(onnx, verified)?)))
+        Ok(Self(Mutex::new(session(onnx, verified, GraphOptimizationLevel::Level1)?)))
     }
 
     /// Runs the graph once. `buckets` and `values` have the same length, which is not zero.
@@ -98,8 +98,34 @@ impl LinearSession {
     }
 }
 
+/// A session for a transformer's graph.
+#[derive(Debug)]
+pub(crate) struct TransformerSession(Mutex<Session>);
+
+/// Name of its input.
+pub(crate) const IDS: &str = "ids";
+/// Name of its output.
+pub(crate) const LOGITS: &str = "logits";
+
+impl TransformerSession {
+    /// Hands the bytes to ONNX Runtime; the caller has verified their digest.
+    pub(crate) fn load(onnx: &Onnx, verified: &[u8]) -> Result<Self, Cause> {
+        Ok(Self(Mutex::new(session(onnx, verified, GraphOptimizationLevel::Level3)?)))
+    }
+
+    /// Runs the graph once and gives its first output.
+    pub(crate) fn run(&self, ids: &[i64]) -> Result<f64, Cause> {
+        let ids = TensorRef::from_array_view(([1, ids.len()], ids))?;
+        let mut session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let outputs = session.run(ort::inputs![IDS => ids])?;
+        let logits = outputs.get(LOGITS).ok_or_else(|| Cause::from(format!("the graph has no output `{LOGITS}`")))?;
+        let (_, logits) = logits.try_extract_tensor::<f32>()?;
+        logits.first().map(|logit| f64::from(*logit)).ok_or_else(|| Cause::from(format!("output `{LOGITS}` is empty")))
+    }
+}
+
 /// One thread, no spinning, operators one after the other.
-fn session(onnx: &Onnx, verified: &[u8]) -> ort::Result<Session> {
+fn session(onnx: &Onnx, verified: &[u8], level: GraphOptimizationLevel) -> ort::Result<Session> {
     Session::builder(&onnx.0)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
@@ -107,6 +133,6 @@ fn session(onnx: &Onnx, verified: &[u8]) -> ort::Result<Session> {
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         .with_memory_pattern(false)?
-        .with_optimization_level(GraphOptimizationLevel::Level1)?
+        .with_optimization_level(level)?
         .commit_from_memory(verified)
 }

@@ -115,7 +115,7 @@ impl Setup {
             ("ARTIFACTS_BUCKET", bucket.to_owned()),
             ("CONTENT_BUCKETS", bucket.to_owned()),
             ("DECISION_DAYS", "400".to_owned()),
-            ("MODEL_FOLDER", self.root.join("shared/scoring/models/ngram-baseline").display().to_string()),
+            ("MODEL_FOLDER", self.root.join("shared/scoring/models/minilm-cascade").display().to_string()),
             ("FEATURES_FILE", self.root.join("shared/features/features.yaml").display().to_string()),
             ("POLICY_FILE", self.root.join("shared/domain/policies/default.yaml").display().to_string()),
         ];
@@ -132,11 +132,11 @@ pub const MEMORY_MB: u32 = 1769;
 
 /// What is live: what both functions bring with them.
 fn pointer(root: &Path) -> Bytes {
-    let manifest = fs::read(root.join("shared/scoring/models/ngram-baseline/manifest.json")).unwrap();
+    let manifest = fs::read(root.join("shared/scoring/models/minilm-cascade/manifest.json")).unwrap();
     let policy = domain::policy::FALLBACK;
     let live = serde_json::json!({
         "schema": "live/1",
-        "model": { "name": "ngram-baseline", "version": "1", "sha256": domain::sha256_hex(&manifest) },
+        "model": { "name": "minilm-cascade", "version": "1", "sha256": domain::sha256_hex(&manifest) },
         "policy": { "id": "default", "version": "2026-11-23", "sha256": domain::sha256_hex(policy.as_bytes()) },
     });
     serde_json::to_vec(&live).unwrap().into()

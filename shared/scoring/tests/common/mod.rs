@@ -52,5 +52,5 @@ pub fn bundle(graph: Vec<u8>, change: impl FnOnce(&mut Manifest)) -> Bundle {
         calibration: Calibration { slope: 2.0, offset: -1.0 },
     };
     change(&mut manifest);
-    Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: graph }
+    Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: graph, more: std::collections::BTreeMap::new() }
 }
