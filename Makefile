@@ -17,6 +17,7 @@ STAGE ?= dev
 ARCHITECTURE ?= x86_64
 POSTS ?=
 SEEDS ?=
+EPOCHS ?= 2
 SEED ?=
 POLICY ?=
 EVENT ?= events/native.json
@@ -26,7 +27,7 @@ TARGET ?=
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: help up down forget invoke test simulate planted cuts fuzz soak bench bench-tools lint lint-tools deploy outputs tools build lock
+.PHONY: train help up down forget invoke test simulate planted cuts fuzz soak bench bench-tools lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -55,6 +56,12 @@ invoke: ## after make up, with Docker: make invoke EVENT=events/native.json (inf
 test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
+
+train: build ## from the corpora in MODERATO_DATA to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=2; hours; PyTorch is installed for it
+	@[ -x .tools/training/bin/python ] || $(STEP) 'PyTorch and what belongs to it' sh -c 'python3 -m venv .tools/training && .tools/training/bin/pip install -q -r infra/training/requirements.in'
+	@for seed in $(or $(SEEDS),1 2); do OMP_WAIT_POLICY=PASSIVE MODERATO=$(MODERATO) .tools/training/bin/python infra/training/train.py --seed $$seed --epochs $(EPOCHS) || exit 1; done
+	@.tools/training/bin/python infra/training/export.py .local/training/seed-$(firstword $(or $(SEEDS),1 2)) --vocabulary .local/training/vocab.txt --out .local/training/export
+	@$(MODERATO) train --out shared/scoring/models/minilm-cascade --transformer .local/training/export
 
 simulate: build ## the fault world: make simulate SEEDS=n POSTS=m [SEED=k]
 	@cargo test --quiet --locked --release --workspace --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'

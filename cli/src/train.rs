@@ -361,4 +361,24 @@ mod tests {
         let again = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
         assert!(again.bundle == trained.bundle);
     }
+
+    #[test]
+    fn a_transformer_behind_the_linear_model_is_calibrated_and_asked_where_it_matters() {
+        // The transformer that is committed, on a few rows: what `make train` does once PyTorch is done.
+        let folder = tempfile::tempdir().unwrap();
+        corpora(folder.path());
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/scoring/models/minilm-cascade");
+        for name in [TRANSFORMER_FILE, VOCABULARY_FILE] {
+            std::fs::copy(shipped.join(name), folder.path().join(name)).unwrap();
+        }
+        std::fs::write(folder.path().join("run.json"), "{}").unwrap();
+        let recipe = Recipe { ngrams: NgramSpec { bits: 14, ..NGRAMS }, window: WINDOW, training: CONFIG };
+        let linear = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
+        let trained = cascade(linear, folder.path(), &onnx()).unwrap();
+        let manifest = trained.model.manifest();
+        let second = manifest.transformer.clone().unwrap();
+        assert_eq!((manifest.kind.as_str(), trained.bundle.more.len()), ("cascade", 2));
+        assert!(second.asked_from <= APPROVED_BELOW && second.calibration.slope > 0.0);
+        assert!(trained.model.score("person 9999 is vile today").unwrap().stage == scoring::Stage::Transformer);
+    }
 }

@@ -123,14 +123,14 @@ def epoch_examples(rows, made, texts, rng, noisy, swapped):
     changed, kept = [], []
     for row in rows:
         draw = rng.random()
-        if draw < 0.12 and noisy:
+        if draw < 0.16 and noisy:
             changed.append(({"text": noisy(rng, row["text"])}, row))
-        elif draw < 0.22 and swapped and (other := swapped(rng, row["text"])):
+        elif draw < 0.26 and swapped and (other := swapped(rng, row["text"])):
             changed.append(({"text": other}, row))
         else:
             kept.append((row["folded"] if draw > 0.85 and row["folded"] else row["plain"], row["labels"], row["weight"]))
     for sentence in made:
-        text = noisy(rng, sentence["text"]) if rng.random() < 0.15 and noisy else sentence["text"]
+        text = noisy(rng, sentence["text"]) if rng.random() < 0.3 and noisy else sentence["text"]
         changed.append(({"text": text}, {"labels": (sentence["hate"], sentence["offence"], -1), "weight": 1.0}))
     read = readings([new for new, _ in changed])
     for new, (_, row) in zip(read, changed):
@@ -157,6 +157,7 @@ def main():
     args.add_argument("--tokens", type=int, default=1536, help="of a batch, padding included")
     args.add_argument("--rate", type=float, default=1e-4)
     args.add_argument("--vocabulary", type=int, default=18000)
+    args.add_argument("--start", type=Path, help="a checkpoint, model.pt, to start from instead of the base model")
     args.add_argument("--limit", type=int, help="corpus rows a pass, for a trial")
     args = args.parse_args()
     import torch
@@ -175,6 +176,8 @@ def main():
     full = {token: i for i, token in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())}
     from encoder import pretrained
     model = pretrained(folder, [full[token] for token in vocabulary.read_text(encoding="utf-8").splitlines()], POSITIONS)
+    if args.start:
+        model.load_state_dict(torch.load(args.start))
     texts = Texts(vocabulary)
     decayed = [p for n, p in model.named_parameters() if p.dim() > 1]
     plain = [p for n, p in model.named_parameters() if p.dim() <= 1]

@@ -89,7 +89,7 @@ fn of_a_long_text_the_worst_window_counts_and_is_explained() {
     let scored = model.score(&text).unwrap();
     assert!(scored.window.contains(&start));
     assert!(scored.calibrated > model.score(&filler).unwrap().calibrated);
-    let spans = model.explain(&text).unwrap();
+    let spans = model.explain(&text, 0).unwrap().spans;
     assert_eq!(spans.len(), 1);
     assert_eq!((spans[0].start, spans[0].end), (start, start + 5));
     // Alone in the window its share is all but the offset, times the slope of two.
@@ -103,11 +103,11 @@ fn an_explanation_names_the_heaviest_words_first_and_five_at_most() {
         [("one", 1.0), ("two", 2.0), ("three", 3.0), ("four", 4.0), ("five", 5.0), ("six", 6.0), ("nice", -9.0)];
     let model = TextModel::load(&onnx(), &bundle(graph(&words), |_| ()), None).unwrap();
     let text = "ONE two three nice four five six";
-    let spans = model.explain(text).unwrap();
+    let spans = model.explain(text, 0).unwrap().spans;
     let named: Vec<&str> = spans.iter().map(|s| &text[s.start..s.end]).collect();
     assert_eq!(named, ["six", "five", "four", "three", "two"]);
     assert!(spans.iter().all(|s| s.weight > 0.0 && (s.weight * 100.0).fract().abs() < 1e-9));
-    assert_eq!(model.explain("").unwrap(), []);
+    assert_eq!(model.explain("", 0).unwrap().spans, []);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_model_that_is_not_what_it_says_is_refused() {
     assert!(matches!(refusal(&short), LoadError::Trial(ScoreError::Run(_))));
     let infinite = bundle(linear_graph(&vec![0.0; 1 << NGRAMS.bits], f64::INFINITY), |_| ());
     assert!(matches!(refusal(&infinite), LoadError::Trial(ScoreError::NotFinite)));
-    let no_json = Bundle { manifest: b"{".to_vec(), model: Vec::new() };
+    let no_json = Bundle { manifest: b"{".to_vec(), model: Vec::new(), more: std::collections::BTreeMap::new() };
     assert!(matches!(refusal(&no_json), LoadError::Manifest(_)));
     let field = |change: fn(&mut scoring::Manifest)| match refusal(&bundle(graph(&[]), change)) {
         LoadError::Unsupported { field, .. } => field,

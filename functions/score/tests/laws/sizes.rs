@@ -45,7 +45,7 @@ async fn a_typical_record_keeps_its_explanation_and_its_price() {
     ] {
         let record = stored(text, revision, POST_ID).await;
         assert_eq!(record.decision, decision);
-        let explained = if decision == Decision::Approve { 0 } else { model.explain(text).unwrap().len() };
+        let explained = if decision == Decision::Approve { 0 } else { model.explain(text, 0).unwrap().spans.len() };
         let size = item_size(&record);
         println!("item.bytes={size} decision={} spans={}/{explained}", decision.as_str(), spans(&record));
         assert_eq!(write_units(size), units, "{} of {size} bytes", decision.as_str());
@@ -57,7 +57,7 @@ async fn a_typical_record_keeps_its_explanation_and_its_price() {
 /// The lightest spans go where that saves a write unit, and none goes where it does not.
 #[tokio::test]
 async fn spans_are_left_out_only_where_that_saves_a_unit() {
-    let full = judge(None).model.explain(HATEFUL).unwrap();
+    let full = judge(None).model.explain(HATEFUL, 6).unwrap().spans;
     assert_eq!(full.len(), 5);
     let mut seen = std::collections::BTreeSet::new();
     // No author and no facts leave room; a longer id takes it.

@@ -50,7 +50,14 @@ pub fn bundle(graph: Vec<u8>, change: impl FnOnce(&mut Manifest)) -> Bundle {
         ngrams: NGRAMS,
         window: WINDOW,
         calibration: Calibration { slope: 2.0, offset: -1.0 },
+        transformer: None,
     };
     change(&mut manifest);
     Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: graph, more: std::collections::BTreeMap::new() }
+}
+
+/// The model that ships.
+pub fn cascade() -> TextModel {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/minilm-cascade");
+    TextModel::load(&onnx(), &Bundle::read(&folder).unwrap(), None).unwrap()
 }
