@@ -114,7 +114,8 @@ pub const CORPORA: [Corpus; 8] = [
         training: Training::ALL,
         read: |row| {
             let positive = row.get("label")? == "hatespeech";
-            Ok(example(row.get("text")?, positive, Part::Train, Vec::new())?.map(|e| Example { class: hatexplain_class(row), ..e }))
+            Ok(example(row.get("text")?, positive, Part::Train, Vec::new())?
+                .map(|e| Example { class: hatexplain_class(row), ..e }))
         },
     },
     Corpus {
@@ -299,7 +300,8 @@ mod tests {
 
     #[test]
     fn a_training_row_that_is_held_out_elsewhere_is_dropped() {
-        let row = |text: &str, part| Example { text: text.to_owned(), positive: true, part, class: None, slices: Vec::new() };
+        let row =
+            |text: &str, part| Example { text: text.to_owned(), positive: true, part, class: None, slices: Vec::new() };
         let mut corpora = [
             vec![row("Same  text", Part::Train), row("other", Part::Train)],
             vec![row("same text", Part::Validation), row("OTHER one", Part::Test), row("other one", Part::Train)],

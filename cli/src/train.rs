@@ -11,8 +11,8 @@ use domain::sha256_hex;
 use features::text::{NgramSpec, WindowSpec};
 use scoring::train::{Examples, LinearWeights, TrainConfig};
 use scoring::{
-    Bundle, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow, ScoreError, TRANSFORMER_FILE,
-    TextModel, Transformer, VOCABULARY_FILE,
+    Bundle, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow, ScoreError,
+    TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -226,7 +226,15 @@ pub fn make(data: &Path, corpora: &[Corpus], recipe: &Recipe, onnx: &Onnx) -> Re
     let calibration = calibrate(&uncalibrated, corpora, &examples)?;
     let bundle = bundle(neutral.model, recipe, calibration)?;
     let model = TextModel::load(onnx, &bundle, None)?;
-    Ok(Trained { bundle, model, examples, dropped, trained_on: rows.len(), iterations: weights.iterations, transformer: None })
+    Ok(Trained {
+        bundle,
+        model,
+        examples,
+        dropped,
+        trained_on: rows.len(),
+        iterations: weights.iterations,
+        transformer: None,
+    })
 }
 
 fn training_rows(corpora: &[Corpus], examples: &[Vec<Example>], recipe: &Recipe) -> Examples {
@@ -234,7 +242,13 @@ fn training_rows(corpora: &[Corpus], examples: &[Vec<Example>], recipe: &Recipe)
     let bar = progress("preparing", corpora.iter().zip(examples).map(|(c, e)| c.training.rows(e).count()).sum());
     for (corpus, examples) in corpora.iter().zip(examples) {
         for example in corpus.training.rows(examples) {
-            rows.push(features::text::plain(&example.text).text(), example.positive, corpus.training.weight, &recipe.ngrams, &recipe.window);
+            rows.push(
+                features::text::plain(&example.text).text(),
+                example.positive,
+                corpus.training.weight,
+                &recipe.ngrams,
+                &recipe.window,
+            );
             bar.inc(1);
         }
     }

@@ -185,7 +185,10 @@ impl Registry<'_> {
         let model = self.download(format!("models/{digest}/{MODEL_FILE}"), MAX_MODEL_BYTES, deadline).await?;
         let mut more = BTreeMap::new();
         for name in Bundle::more_files(&manifest) {
-            more.insert((*name).to_owned(), self.download(format!("models/{digest}/{name}"), MAX_MODEL_BYTES, deadline).await?);
+            more.insert(
+                (*name).to_owned(),
+                self.download(format!("models/{digest}/{name}"), MAX_MODEL_BYTES, deadline).await?,
+            );
         }
         let bundle = Bundle { manifest, model, more };
         let model = proved(&bundle)?;

@@ -324,7 +324,11 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
     if let Some(second) = second {
         let PieceWindow { pieces, overlap } = second.window;
         if !(1..=510).contains(&pieces) || overlap * 2 > pieces {
-            return refuse("transformer.window", &format!("{pieces}, {overlap}"), "1 to 510 pieces, half of them overlapping at most");
+            return refuse(
+                "transformer.window",
+                &format!("{pieces}, {overlap}"),
+                "1 to 510 pieces, half of them overlapping at most",
+            );
         }
         if !(0.0..=1.0).contains(&second.asked_from) {
             return refuse("transformer.asked_from", &second.asked_from.to_string(), "0 to 1");

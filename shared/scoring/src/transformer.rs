@@ -34,7 +34,11 @@ impl Transformer {
             let bytes = bundle.more.get(wanted).map(Vec::as_slice).unwrap_or_default();
             if given.file != wanted {
                 let supported = if part == "vocabulary" { "`vocabulary.txt`" } else { "`transformer.onnx`" };
-                return Err(LoadError::Unsupported { field: "transformer.*.file", value: given.file.clone(), supported });
+                return Err(LoadError::Unsupported {
+                    field: "transformer.*.file",
+                    value: given.file.clone(),
+                    supported,
+                });
             }
             same_digest(part, &given.sha256, &sha256_hex(bytes))?;
             Ok(bytes)

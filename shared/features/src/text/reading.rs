@@ -77,7 +77,8 @@ const MOST_ROUNDS: usize = 16;
 
 fn fold(mut marks: Vec<Mark>) -> Vec<Mark> {
     for _ in 0..MOST_ROUNDS {
-        let next = without_repeats(&letters_for_signs(&joined(&without_dividers(&cut_hashtags(&ascii_letters(&marks))))));
+        let next =
+            without_repeats(&letters_for_signs(&joined(&without_dividers(&cut_hashtags(&ascii_letters(&marks))))));
         // What was folded may read as an address, a handle or an emoji's name now.
         let next = read(&next);
         if same(&next, &marks) {
@@ -170,7 +171,8 @@ fn placeholder(rest: &[Mark], after_word: bool) -> (usize, Option<&'static str>)
         return if name >= 3 { (name + 1, Some("@user")) } else { (1, None) };
     }
     if ["http://", "https://", "www."].iter().any(|scheme| starts(scheme)) {
-        let length = rest.iter().take_while(|mark| !mark.c.is_whitespace() && !matches!(mark.c, '<' | '>' | '"')).count();
+        let length =
+            rest.iter().take_while(|mark| !mark.c.is_whitespace() && !matches!(mark.c, '<' | '>' | '"')).count();
         return (length, Some("http"));
     }
     (1, None)
@@ -254,7 +256,10 @@ fn letters_of(c: char) -> Vec<char> {
     let alike: Vec<char> = skeleton(c.encode_utf8(&mut raw)).filter(|c| !is_combining_mark(*c)).collect();
     if c.is_alphanumeric() && !alike.is_empty() && alike.iter().all(ascii) {
         // Prototypes do not keep the case; a capital I stands for l there, which says little either way.
-        return alike.into_iter().map(|letter| if c.is_lowercase() { letter.to_ascii_lowercase() } else { letter }).collect();
+        return alike
+            .into_iter()
+            .map(|letter| if c.is_lowercase() { letter.to_ascii_lowercase() } else { letter })
+            .collect();
     }
     match compatible.first() {
         Some(letter) if compatible.len() == 1 => vec![*letter],
@@ -265,7 +270,8 @@ fn letters_of(c: char) -> Vec<char> {
 /// Letters that Unicode styles without saying which letter they are: small capitals, letters on squares and discs, regional signs.
 fn styled(c: char) -> Option<char> {
     /// Small capitals, and letters of other scripts that Unicode does not count as confusable.
-    const SMALL: &str = "мmкkтtвbнhгrвbзeуyαaβbγyεeηnιiκkμuνvπnτtυuχxωwᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpǫqʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
+    const SMALL: &str =
+        "мmкkтtвbнhгrвbзeуyαaβbγyεeηnιiκkμuνvπnτtυuχxωwᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpǫqʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
     let from = |start: char| char::from_u32(u32::from(c) - u32::from(start) + u32::from('A'));
     match c {
         '\u{1f130}'..='\u{1f149}' => from('\u{1f130}'),
@@ -344,7 +350,12 @@ fn joined(marks: &[Mark]) -> Vec<Mark> {
             && !solid(index.checked_sub(1).and_then(|i| marks.get(i)))
             && !solid(marks.get(index + 1))
     };
-    let divider = |c: char| matches!(c, ' ' | '.' | '-' | '_' | '*' | ',' | '/' | '|' | '~' | '\'' | '\u{b7}' | '\t' | '\u{a0}' | '\u{2022}');
+    let divider = |c: char| {
+        matches!(
+            c,
+            ' ' | '.' | '-' | '_' | '*' | ',' | '/' | '|' | '~' | '\'' | '\u{b7}' | '\t' | '\u{a0}' | '\u{2022}'
+        )
+    };
     let mut out = Vec::with_capacity(marks.len());
     let mut index = 0;
     while let Some(mark) = marks.get(index) {
@@ -390,10 +401,46 @@ fn letter_for(c: char) -> Option<char> {
 
 /// Words that people mask with stars, of four letters or more where the mask leaves two and their ends tell enough.
 const MASKED: [&str; 40] = [
-    "fuck", "fucks", "fucking", "fucker", "fuckers", "fucked", "motherfucker", "motherfuckers", "shit", "shits", "shitty",
-    "bullshit", "bitch", "bitches", "cunt", "cunts", "whore", "whores", "slut", "sluts", "faggot", "faggots", "fags", "nigger",
-    "niggers", "nigga", "niggas", "retard", "retards", "retarded", "kike", "kikes", "tranny", "trannies", "dyke", "dykes",
-    "spic", "chink", "chinks", "pussy",
+    "fuck",
+    "fucks",
+    "fucking",
+    "fucker",
+    "fuckers",
+    "fucked",
+    "motherfucker",
+    "motherfuckers",
+    "shit",
+    "shits",
+    "shitty",
+    "bullshit",
+    "bitch",
+    "bitches",
+    "cunt",
+    "cunts",
+    "whore",
+    "whores",
+    "slut",
+    "sluts",
+    "faggot",
+    "faggots",
+    "fags",
+    "nigger",
+    "niggers",
+    "nigga",
+    "niggas",
+    "retard",
+    "retards",
+    "retarded",
+    "kike",
+    "kikes",
+    "tranny",
+    "trannies",
+    "dyke",
+    "dykes",
+    "spic",
+    "chink",
+    "chinks",
+    "pussy",
 ];
 
 /// Digits and signs inside words become the letters they look like; stars in words that are known to be masked, theirs.
@@ -441,7 +488,8 @@ fn unleeted(word: &[Mark], out: &mut Vec<Mark>) {
     let leading = word.iter().take_while(|m| sign(m)).count();
     let trailing = word.iter().rev().take_while(|m| m.c.is_ascii_digit()).count();
     // "2nd", "10pm", "90s", "mp3", "covid19" are what they are.
-    let ordinal = leading == signs && leading > 0 && letters <= 2 && word.iter().take(leading).all(|m| m.c.is_ascii_digit());
+    let ordinal =
+        leading == signs && leading > 0 && letters <= 2 && word.iter().take(leading).all(|m| m.c.is_ascii_digit());
     let numbered = trailing == signs && (letters < 3 || trailing > 1);
     let foldable = letters > 0 && signs > 0 && letters + 1 >= signs && word.len() > 1 && !ordinal && !numbered;
     for (index, mark) in word.iter().enumerate() {
@@ -453,7 +501,12 @@ fn unleeted(word: &[Mark], out: &mut Vec<Mark>) {
                 // One beside another, or before a vowel at the start, or after one before an l, is an l.
                 let doubled = before == Some(mark.c) || after == Some(mark.c);
                 let one = mark.c == '1';
-                if one && (doubled || (index == 0 && vowel(after)) || (vowel(before) && after.is_none_or(|c| c == 'l'))) { 'l' } else { 'i' }
+                if one && (doubled || (index == 0 && vowel(after)) || (vowel(before) && after.is_none_or(|c| c == 'l')))
+                {
+                    'l'
+                } else {
+                    'i'
+                }
             }
             Some(letter) if foldable => letter,
             _ => mark.c,
@@ -532,7 +585,17 @@ mod tests {
 
     #[test]
     fn what_is_no_trick_is_left_alone() {
-        for raw in ["Good morning, everyone!", "the 2nd at 10pm in the 90s", "covid19 and mp3", "3.5 or 10.000", "self-made man. Then", "I do, a lot", "1 2 3 4 5", "C+ you!", "soon, all good"] {
+        for raw in [
+            "Good morning, everyone!",
+            "the 2nd at 10pm in the 90s",
+            "covid19 and mp3",
+            "3.5 or 10.000",
+            "self-made man. Then",
+            "I do, a lot",
+            "1 2 3 4 5",
+            "C+ you!",
+            "soon, all good",
+        ] {
             assert!(folded(raw).is_none(), "{raw} became {}", fold_text(raw));
         }
     }
