@@ -360,11 +360,11 @@ fn joined(marks: &[Mark]) -> Vec<Mark> {
     let mut index = 0;
     while let Some(mark) = marks.get(index) {
         let mut last = index;
-        if single(index) {
-            if let Some(sign) = marks.get(index + 1).map(|m| m.c).filter(|c| divider(*c)) {
-                while marks.get(last + 1).is_some_and(|m| m.c == sign) && single(last + 2) {
-                    last += 2;
-                }
+        if single(index)
+            && let Some(sign) = marks.get(index + 1).map(|m| m.c).filter(|c| divider(*c))
+        {
+            while marks.get(last + 1).is_some_and(|m| m.c == sign) && single(last + 2) {
+                last += 2;
             }
         }
         let run: Vec<Mark> = marks.get(index..=last).unwrap_or_default().iter().step_by(2).copied().collect();
