@@ -38,7 +38,7 @@ fn scoring_answers_without_the_words_of_the_post() {
     let c = CANARY;
     let lines: Vec<Vec<u8>> = [
         format!(r#"{{"post_id":"p-1","text":"{c} tomatoes {c}","context":{{"reply_to":"{c}"}}}}"#),
-        format!(r#"{{"post_id":"p-2","text":"{c} I hate all immigrants, fucking subhuman vermin, kill every immigrant, they should all burn. {c}","media":[{{"uri":"{c}"}}]}}"#),
+        format!(r#"{{"post_id":"p-2","text":"{c} Gas the kikes. Kill all jews, filthy subhuman rats. {c}","media":[{{"uri":"{c}"}}]}}"#),
         format!(r#"{{"post_id":"p-3","text_ref":"s3://{c}/{c}"}}"#),
         format!("{c} is not JSON"),
         format!(r#"{{"post_id":"p-4","text":"{c} \ud83d"}}"#),
