@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::{self, DataError, Record};
 
@@ -263,6 +263,71 @@ pub fn part_by_hash(text: &str) -> Part {
     }
 }
 
+/// The identity terms that no model of ours is trained on, and sentences to put them into: what false positives on terms never seen are
+/// measured with.
+#[derive(Debug, Deserialize)]
+pub struct HeldOut {
+    /// Layout of the file, `held-out/1`.
+    pub schema: String,
+    /// A third of all the terms that training or measuring names.
+    pub terms: Vec<Term>,
+    /// Neutral and positive sentences with `{g}`, `{s}` and `{a}` for the plural, the singular and the adjective.
+    pub templates: Vec<String>,
+}
+
+/// A group's names.
+#[derive(Debug, Deserialize)]
+pub struct Term {
+    /// Such as `somalis`.
+    pub plural: String,
+    /// Such as `somali`.
+    pub singular: String,
+    /// Such as `somali`.
+    pub adjective: String,
+}
+
+impl HeldOut {
+    /// The committed list, `shared/scoring/behaviours/held_out.json`.
+    pub fn bundled() -> serde_json::Result<Self> {
+        serde_json::from_str(include_str!("../../shared/scoring/behaviours/held_out.json"))
+    }
+
+    /// Every template with every term.
+    pub fn sentences(&self) -> impl Iterator<Item = String> + use<'_> {
+        self.terms.iter().flat_map(move |term| {
+            let fill = |template: &String| {
+                template.replace("{g}", &term.plural).replace("{s}", &term.singular).replace("{a}", &term.adjective)
+            };
+            self.templates.iter().map(fill)
+        })
+    }
+
+    /// Whether a text names one of the terms, as whole words.
+    pub fn named_in(&self, text: &str) -> bool {
+        let words = words_alone(text);
+        let forms = self.terms.iter().flat_map(|term| [&term.plural, &term.singular, &term.adjective]);
+        forms.into_iter().any(|form| words.contains(&words_alone(form)))
+    }
+
+    /// Removes training examples that name one of the terms. Gives how many were removed.
+    pub fn drop_named(&self, corpora: &mut [Vec<Example>]) -> usize {
+        let mut dropped = 0;
+        for corpus in corpora {
+            let before = corpus.len();
+            corpus.retain(|example| example.part != Part::Train || !self.named_in(&example.text));
+            dropped += before - corpus.len();
+        }
+        dropped
+    }
+}
+
+/// The words of a text in lower case, each between spaces.
+fn words_alone(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words: Vec<_> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    format!(" {} ", words.join(" "))
+}
+
 /// Removes training examples whose normalised text also stands in a validation or test part of any corpus.
 /// Gives how many were removed.
 pub fn drop_leaks(corpora: &mut [Vec<Example>]) -> usize {
@@ -296,6 +361,26 @@ mod tests {
             assert_eq!(part_by_hash(text), part, "{text}");
         }
         assert_eq!(part_by_hash(" A  POST\n"), part_by_hash("a post"));
+    }
+
+    #[test]
+    fn a_training_row_that_names_a_held_out_term_is_dropped() {
+        let held_out = HeldOut::bundled().unwrap();
+        assert_eq!((held_out.terms.len(), held_out.templates.len()), (21, 50));
+        for (text, named) in [
+            ("Two SOMALIS, in a park", true),
+            ("a native-American song", true),
+            ("a native of American soil", false),
+            ("deafening", false),
+        ] {
+            assert_eq!(held_out.named_in(text), named, "{text}");
+        }
+        let row = |part| Example { text: "my somali friend".to_owned(), positive: false, part, class: None, slices: Vec::new() };
+        let mut corpora = [vec![row(Part::Train), row(Part::Validation)]];
+        assert_eq!(held_out.drop_named(&mut corpora), 1);
+        assert_eq!(corpora[0].len(), 1);
+        assert!(held_out.sentences().all(|text| held_out.named_in(&text) && !text.contains('{')));
+        assert_eq!(held_out.sentences().count(), 1050);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::corpora::{self, CORPORA, Class, Part};
+use crate::corpora::{self, CORPORA, Class, HeldOut, Part};
 use crate::dataset::DataError;
 
 /// Prints the public corpora as JSON Lines, with their parts and readings; training rows that are held out elsewhere are left out.
@@ -26,6 +26,9 @@ pub enum ReadingsError {
     /// The corpora.
     #[error("reading the corpora")]
     Data(#[from] DataError),
+    /// The list of terms that are held out.
+    #[error("reading the terms that are held out")]
+    HeldOut(#[from] serde_json::Error),
     /// Standard input or output.
     #[error("reading from standard input or printing")]
     Pipe(#[from] io::Error),
@@ -57,6 +60,7 @@ struct Row<'a> {
 pub fn corpora(args: &CorporaArgs) -> Result<ExitCode, ReadingsError> {
     let mut all = CORPORA.iter().map(|corpus| corpus.load(&args.data)).collect::<Result<Vec<_>, _>>()?;
     corpora::drop_leaks(&mut all);
+    HeldOut::bundled()?.drop_named(&mut all);
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (corpus, examples) in CORPORA.iter().zip(&all) {
         let trained_on: std::collections::HashSet<*const corpora::Example> =
