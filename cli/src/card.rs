@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use domain::Decision;
 use domain::policy::Band;
-use scoring::metrics::Outcome;
+use scoring::metrics::{ClassMetrics, Outcome, measure_classes};
 use scoring::{ScoreError, TextModel};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::corpora::{Corpus, Example, Part, Training};
+use crate::corpora::{Corpus, Example, HeldOut, Part, Training};
 use crate::evaluate::{Report, report};
 use crate::progress::progress;
 use crate::train::{Recipe, Trained};
@@ -31,6 +31,9 @@ pub enum CardError {
     /// The model failed on a validation text.
     #[error("scoring with the new model")]
     Score(#[from] ScoreError),
+    /// The list of terms that are held out.
+    #[error("reading the terms that are held out")]
+    HeldOut(#[from] serde_json::Error),
 }
 
 /// The file `card.json`.
@@ -46,9 +49,11 @@ pub struct Card {
     iterations: usize,
     rows_trained_on: usize,
     rows_dropped_as_leaks: usize,
+    rows_dropped_as_held_out: usize,
     recipe: Recipe,
     data: Vec<Source>,
     validation: BTreeMap<&'static str, Measured>,
+    identity_false_positives: IdentityFalsePositives,
     #[serde(skip_serializing_if = "Option::is_none")]
     transformer: Option<serde_json::Value>,
     limits: Vec<&'static str>,
@@ -80,7 +85,22 @@ struct Rows {
 struct Measured {
     #[serde(flatten)]
     whole: Report,
+    /// By the transformer's scores of classes, over the rows of a corpus that tells hate, offence and neither apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<ClassMetrics>,
     slices: BTreeMap<String, Report>,
+}
+
+/// Neutral and positive sentences about groups that no model was trained on, all of them harmless.
+#[derive(Debug, Serialize)]
+struct IdentityFalsePositives {
+    terms: usize,
+    templates: usize,
+    sentences: usize,
+    /// Share with a score of 0.5 or more.
+    positive: f64,
+    /// Share that the policy does not approve.
+    not_approved: f64,
 }
 
 /// A text of ours with the scores it must go on having.
@@ -126,18 +146,13 @@ const CASCADE_LIMITS: [&str; 6] = [
     "An explanation says which words the score would fall without, not why the post is hateful.",
 ];
 
-/// Bounds of the default policy.
-fn bands() -> [Band; 3] {
-    let band = |decision: Decision, from| Band { id: decision.as_str().to_owned(), from, decision, lane: None };
-    [band(Decision::Approve, 0.0), band(Decision::Review, 0.2), band(Decision::Hide, 0.8)]
-}
-
 /// Measures the trained model on every validation part and describes it.
 pub fn make(
     trained: &Trained,
     data: &Path,
     corpora: &[Corpus],
     recipe: &Recipe,
+    bands: &[Band],
     seconds: u64,
 ) -> Result<Card, CardError> {
     let model = &trained.model;
@@ -154,9 +169,11 @@ pub fn make(
         if corpus.pooled {
             pool.extend_from_slice(&outcomes);
         }
-        validation.insert(corpus.name, measured(&held, &outcomes));
+        let classes = classes(model, &held)?;
+        validation.insert(corpus.name, Measured { classes, ..measured(&held, &outcomes, bands) });
     }
-    validation.insert("pooled", Measured { whole: report(&pool, &bands()), slices: BTreeMap::new() });
+    let pooled = Measured { whole: report(&pool, bands), classes: None, slices: BTreeMap::new() };
+    validation.insert("pooled", pooled);
     let mut golden = Vec::new();
     for text in GOLDEN {
         let scored = model.score(text)?;
@@ -180,9 +197,11 @@ pub fn make(
         iterations: trained.iterations,
         rows_trained_on: trained.trained_on,
         rows_dropped_as_leaks: trained.dropped,
+        rows_dropped_as_held_out: trained.held_out,
         recipe: *recipe,
         data: sources,
         validation,
+        identity_false_positives: identity_false_positives(model, bands)?,
         transformer: trained.transformer.clone(),
         limits: if trained.transformer.is_some() { CASCADE_LIMITS.to_vec() } else { LIMITS.to_vec() },
         golden,
@@ -224,7 +243,38 @@ fn outcomes(model: &TextModel, examples: &[&Example]) -> Result<Vec<Outcome>, Sc
 /// Slices of fewer rows than this say nothing.
 const LEAST_SLICE: usize = 20;
 
-fn measured(examples: &[&Example], outcomes: &[Outcome]) -> Measured {
+/// How well the classes are told apart, where the corpus has them and the model too.
+fn classes(model: &TextModel, examples: &[&Example]) -> Result<Option<ClassMetrics>, ScoreError> {
+    let mut rows = Vec::new();
+    for example in examples {
+        let Some(class) = example.class else { continue };
+        let Some(scores) = model.classes(&example.text)? else { return Ok(None) };
+        rows.push((scores, class as usize));
+    }
+    Ok((!rows.is_empty()).then(|| measure_classes(&rows)))
+}
+
+fn identity_false_positives(model: &TextModel, bands: &[Band]) -> Result<IdentityFalsePositives, CardError> {
+    let held_out = HeldOut::bundled()?;
+    let approved_below = bands.iter().find(|band| band.decision > Decision::Approve).map_or(0.5, |band| band.from);
+    let (mut sentences, mut positive, mut not_approved) = (0, 0, 0);
+    for text in held_out.sentences() {
+        let score = model.score(&text)?.calibrated;
+        sentences += 1;
+        positive += usize::from(score >= 0.5);
+        not_approved += usize::from(score >= approved_below);
+    }
+    let share = |count: usize| count as f64 / sentences.max(1) as f64;
+    Ok(IdentityFalsePositives {
+        terms: held_out.terms.len(),
+        templates: held_out.templates.len(),
+        sentences,
+        positive: share(positive),
+        not_approved: share(not_approved),
+    })
+}
+
+fn measured(examples: &[&Example], outcomes: &[Outcome], bands: &[Band]) -> Measured {
     let mut groups: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
     for (example, outcome) in examples.iter().zip(outcomes) {
         for slice in &example.slices {
@@ -232,8 +282,8 @@ fn measured(examples: &[&Example], outcomes: &[Outcome]) -> Measured {
         }
     }
     groups.retain(|_, group| group.len() >= LEAST_SLICE);
-    let slices = groups.into_iter().map(|(name, group)| (name, report(&group, &bands()))).collect();
-    Measured { whole: report(outcomes, &bands()), slices }
+    let slices = groups.into_iter().map(|(name, group)| (name, report(&group, bands))).collect();
+    Measured { whole: report(outcomes, bands), classes: None, slices }
 }
 
 impl Card {
@@ -265,10 +315,16 @@ impl Card {
             model.sha256
         )?;
         writeln!(out, "## Measured on validation rows\n")?;
+        let bound = |decision: &str| {
+            let bands = self.validation.get("pooled").map(|pooled| pooled.whole.bands.as_slice()).unwrap_or_default();
+            bands.iter().find(|band| band.decision == decision).map_or(1.0, |band| band.from)
+        };
         writeln!(
             out,
-            "Predicted positive from a score of 0.5; approved below 0.2, hidden from 0.8. A dash where the rows \
-             cannot answer.\n"
+            "Predicted positive from a score of 0.5; reviewed from {}, hidden from {}, as the default policy says. A dash where the rows \
+             cannot answer.\n",
+            bound("review"),
+            bound("hide")
         )?;
         writeln!(
             out,
@@ -282,12 +338,41 @@ impl Card {
                 row(out, &format!("{name}, {slice}"), report)?;
             }
         }
+        let named = &self.identity_false_positives;
+        writeln!(
+            out,
+            "\nFalse positives on {} neutral and positive sentences ({} templates with {} groups, none of either trained on): {:.3} score 0.5 or \
+             more, {:.3} are not approved.",
+            named.sentences, named.templates, named.terms, named.positive, named.not_approved
+        )?;
+        let classes: Vec<_> = self.validation.iter().filter_map(|(name, m)| Some((name, m.classes?))).collect();
+        if !classes.is_empty() {
+            writeln!(
+                out,
+                "\n| three classes | rows | accuracy | macro-F1 | AUC-ROC, one against one |\n|---|---|---|---|---|"
+            )?;
+        }
+        for (name, m) in classes {
+            write!(out, "| {name} | {} |", m.n)?;
+            for number in [m.accuracy, m.macro_f1, m.auc_roc] {
+                match number {
+                    Some(number) => write!(out, " {number:.3} |")?,
+                    None => write!(out, " - |")?,
+                }
+            }
+            writeln!(out)?;
+        }
         writeln!(out, "\n## Trained on\n")?;
         writeln!(
             out,
-            "{} rows; {} were dropped because their text stands in a validation or test part. {} iterations, {} s \
+            "{} rows; {} were dropped because their text stands in a validation or test part, {} because they name a group that is held out. {} iterations, {} s \
              on {}, measuring included. The same data give the same bytes of graph and manifest.\n",
-            self.rows_trained_on, self.rows_dropped_as_leaks, self.iterations, self.training_seconds, self.hardware
+            self.rows_trained_on,
+            self.rows_dropped_as_leaks,
+            self.rows_dropped_as_held_out,
+            self.iterations,
+            self.training_seconds,
+            self.hardware
         )?;
         writeln!(
             out,

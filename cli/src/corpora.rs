@@ -267,8 +267,6 @@ pub fn part_by_hash(text: &str) -> Part {
 /// measured with.
 #[derive(Debug, Deserialize)]
 pub struct HeldOut {
-    /// Layout of the file, `held-out/1`.
-    pub schema: String,
     /// A third of all the terms that training or measuring names.
     pub terms: Vec<Term>,
     /// Neutral and positive sentences with `{g}`, `{s}` and `{a}` for the plural, the singular and the adjective.
@@ -375,7 +373,13 @@ mod tests {
         ] {
             assert_eq!(held_out.named_in(text), named, "{text}");
         }
-        let row = |part| Example { text: "my somali friend".to_owned(), positive: false, part, class: None, slices: Vec::new() };
+        let row = |part| Example {
+            text: "my somali friend".to_owned(),
+            positive: false,
+            part,
+            class: None,
+            slices: Vec::new(),
+        };
         let mut corpora = [vec![row(Part::Train), row(Part::Validation)]];
         assert_eq!(held_out.drop_named(&mut corpora), 1);
         assert_eq!(corpora[0].len(), 1);

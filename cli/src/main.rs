@@ -96,7 +96,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let bands = policy.bands.get(model.harm()).map(Vec::as_slice).unwrap_or_default();
             Ok(evaluate::run(&args, &model, bands)?)
         }
-        Command::Train(args) => Ok(train::run(&args, &local::onnx()?)?),
+        Command::Train(args) => {
+            let policy = local::policy(None)?.0;
+            let bands = policy.bands.get(train::HARM).map(Vec::as_slice).unwrap_or_default();
+            Ok(train::run(&args, bands, &local::onnx()?)?)
+        }
         Command::Corpora(args) => Ok(readings::corpora(&args)?),
         Command::Readings => Ok(readings::readings()?),
         Command::Policy(command) => policy::run(&command),

@@ -7,18 +7,19 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use domain::policy::Band;
 use domain::sha256_hex;
 use features::text::{NgramSpec, WindowSpec};
 use scoring::train::{Examples, LinearWeights, TrainConfig};
 use scoring::{
     Bundle, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow, ScoreError,
-    TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
+    Stacking, TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::card::{self, CardError};
-use crate::corpora::{self, CORPORA, Corpus, Example, Part};
+use crate::corpora::{self, CORPORA, Corpus, Example, HeldOut, Part};
 use crate::dataset::DataError;
 use crate::progress::progress;
 
@@ -59,9 +60,9 @@ pub enum TrainError {
     /// The card.
     #[error(transparent)]
     Card(#[from] CardError),
-    /// The manifest cannot be written as JSON.
-    #[error("writing the manifest")]
-    Manifest(#[from] serde_json::Error),
+    /// A manifest, `run.json` or the list of held-out terms is not the JSON it should be.
+    #[error("reading or writing JSON")]
+    Json(#[from] serde_json::Error),
     /// A file cannot be written.
     #[error("writing `{path}`")]
     Write {
@@ -71,6 +72,9 @@ pub enum TrainError {
         source: io::Error,
     },
 }
+
+/// What all models of ours give the probability of.
+pub const HARM: &str = "hate";
 
 /// N-grams and windows, chosen on the validation rows.
 const NGRAMS: NgramSpec =
@@ -92,12 +96,13 @@ pub struct Recipe {
 }
 
 /// Runs the command. Gives success once the folder is written.
-pub fn run(args: &TrainArgs, onnx: &Onnx) -> Result<ExitCode, TrainError> {
+pub fn run(args: &TrainArgs, bands: &[Band], onnx: &Onnx) -> Result<ExitCode, TrainError> {
     let recipe = Recipe { ngrams: NGRAMS, window: WINDOW, training: CONFIG };
     let started = Instant::now();
     let mut trained = make(&args.data, &CORPORA, &recipe, onnx)?;
     if let Some(folder) = &args.transformer {
-        trained = cascade(trained, folder, onnx)?;
+        let approved_below = bands.iter().map(|band| band.from).find(|from| *from > 0.0).unwrap_or(0.5);
+        trained = cascade(trained, folder, approved_below, onnx)?;
     }
     let seconds = started.elapsed().as_secs();
     write(&args.out, MANIFEST_FILE, &trained.bundle.manifest)?;
@@ -105,7 +110,7 @@ pub fn run(args: &TrainArgs, onnx: &Onnx) -> Result<ExitCode, TrainError> {
     for (name, bytes) in &trained.bundle.more {
         write(&args.out, name, bytes)?;
     }
-    let card = card::make(&trained, &args.data, &CORPORA, &recipe, seconds)?;
+    let card = card::make(&trained, &args.data, &CORPORA, &recipe, bands, seconds)?;
     let mut json = serde_json::to_vec_pretty(&card)?;
     json.push(b'\n');
     write(&args.out, "card.json", &json)?;
@@ -123,6 +128,8 @@ pub struct Trained {
     pub examples: Vec<Vec<Example>>,
     /// Training rows dropped because their text is held out elsewhere.
     pub dropped: usize,
+    /// Training rows dropped because they name an identity term that is held out.
+    pub held_out: usize,
     /// Rows trained on.
     pub trained_on: usize,
     /// Iterations it took.
@@ -133,12 +140,19 @@ pub struct Trained {
 
 /// Of all hateful validation posts, this share may be approved because the transformer was not asked.
 const STATED_LOSS: f64 = 0.01;
-/// The default policy's bound of approval: what the linear model decides alone stays below it.
-const APPROVED_BELOW: f64 = 0.2;
 
-/// Puts the transformer in `folder` behind the linear model: calibrated on the pooled validation rows, and asked from where the stated loss
-/// begins.
-fn cascade(linear: Trained, folder: &Path, onnx: &Onnx) -> Result<Trained, TrainError> {
+/// What `infra/training/export.py` tells of a transformer, in `run.json`.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    outputs: Vec<String>,
+    #[serde(flatten)]
+    run: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Puts the transformer in `folder` behind the linear model: stacked and calibrated on the pooled validation rows, and asked from where
+/// the stated loss begins. What the linear model decides alone stays below `approved_below`, the policy's bound of approval.
+fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> Result<Trained, TrainError> {
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|source| TrainError::Write { path, source })
@@ -151,6 +165,7 @@ fn cascade(linear: Trained, folder: &Path, onnx: &Onnx) -> Result<Trained, Train
         file: name.to_owned(),
         sha256: more.get(name).map(|bytes| sha256_hex(bytes)).unwrap_or_default(),
     };
+    let told: Told = serde_json::from_slice(&read("run.json")?)?;
     let mut manifest = linear.model.manifest().clone();
     "cascade".clone_into(&mut manifest.kind);
     "minilm-cascade".clone_into(&mut manifest.name);
@@ -158,7 +173,8 @@ fn cascade(linear: Trained, folder: &Path, onnx: &Onnx) -> Result<Trained, Train
         model: file(TRANSFORMER_FILE),
         vocabulary: file(VOCABULARY_FILE),
         window: PieceWindow { pieces: 126, overlap: 32 },
-        calibration: Calibration { slope: 1.0, offset: 0.0 },
+        outputs: told.outputs,
+        calibration: Stacking { transformer: 1.0, linear: 0.0, offset: 0.0 },
         asked_from: 0.0,
     };
     let load = |second: &Transformer| -> Result<(Bundle, TextModel), TrainError> {
@@ -178,34 +194,34 @@ fn cascade(linear: Trained, folder: &Path, onnx: &Onnx) -> Result<Trained, Train
         .filter(|example| example.part == Part::Validation)
         .collect();
     let bar = progress("calibrating", held.len());
-    let (mut log_odds, mut positive, mut first) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut log_odds, mut first, mut positive) = (Vec::new(), Vec::new(), Vec::new());
     for example in held {
         log_odds.push(uncalibrated.transformer_log_odds(&example.text)?.ok_or(TrainError::NotCalibrated)?);
-        first.push(manifest.calibration.probability(uncalibrated.log_odds(&example.text)?));
+        first.push(uncalibrated.log_odds(&example.text)?);
         positive.push(example.positive);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    second.calibration = scoring::calibration::fit_platt(&log_odds, &positive).ok_or(TrainError::NotCalibrated)?;
-    let mut missed: Vec<f64> = log_odds
-        .iter()
-        .zip(&first)
-        .zip(&positive)
-        .filter(|((log_odds, _), positive)| **positive && second.calibration.probability(**log_odds) >= APPROVED_BELOW)
-        .map(|((_, first), _)| *first)
-        .collect();
+    second.calibration =
+        scoring::calibration::fit_stacking(&log_odds, &first, &positive).ok_or(TrainError::NotCalibrated)?;
+    let mut missed = Vec::new();
+    for ((log_odds, first), positive) in log_odds.iter().zip(&mut first).zip(&positive) {
+        let both = second.calibration.probability(*log_odds, *first);
+        *first = manifest.calibration.probability(*first);
+        if *positive && both >= approved_below {
+            missed.push(*first);
+        }
+    }
     missed.sort_by(f64::total_cmp);
     let allowed = (positive.iter().filter(|p| **p).count() as f64 * STATED_LOSS) as usize;
-    second.asked_from = missed.get(allowed).copied().unwrap_or(APPROVED_BELOW).min(APPROVED_BELOW);
+    second.asked_from = missed.get(allowed).copied().unwrap_or(approved_below).min(approved_below);
     let asked = first.iter().filter(|first| **first >= second.asked_from).count() as f64 / first.len().max(1) as f64;
-    let mut told: serde_json::Value = serde_json::from_slice(&read("run.json")?)?;
-    if let Some(told) = told.as_object_mut() {
-        told.insert("asked_from".to_owned(), second.asked_from.into());
-        told.insert("asked_share_of_pooled_validation".to_owned(), asked.into());
-        told.insert("stated_loss".to_owned(), STATED_LOSS.into());
-    }
+    let mut run = told.run;
+    run.insert("asked_from".to_owned(), second.asked_from.into());
+    run.insert("asked_share_of_pooled_validation".to_owned(), asked.into());
+    run.insert("stated_loss".to_owned(), STATED_LOSS.into());
     let (bundle, model) = load(&second)?;
-    Ok(Trained { bundle, model, transformer: Some(told), ..linear })
+    Ok(Trained { bundle, model, transformer: Some(run.into()), ..linear })
 }
 
 /// Reads the corpora, trains, calibrates and loads the result.
@@ -218,6 +234,7 @@ pub fn make(data: &Path, corpora: &[Corpus], recipe: &Recipe, onnx: &Onnx) -> Re
     }
     bar.finish_and_clear();
     let dropped = corpora::drop_leaks(&mut examples);
+    let held_out = HeldOut::bundled()?.drop_named(&mut examples);
     let rows = training_rows(corpora, &examples, recipe);
     let weights = learn(&rows, recipe)?;
     let graph = scoring::onnx::linear_graph(&weights.weights, weights.bias);
@@ -231,6 +248,7 @@ pub fn make(data: &Path, corpora: &[Corpus], recipe: &Recipe, onnx: &Onnx) -> Re
         model,
         examples,
         dropped,
+        held_out,
         trained_on: rows.len(),
         iterations: weights.iterations,
         transformer: None,
@@ -279,7 +297,7 @@ fn bundle(graph: Vec<u8>, recipe: &Recipe, calibration: Calibration) -> Result<B
         kind: "ngram-linear".to_owned(),
         name: "ngram-baseline".to_owned(),
         version: "1".to_owned(),
-        harm: "hate".to_owned(),
+        harm: HARM.to_owned(),
         languages: vec!["en".to_owned()],
         model: ModelFile { file: MODEL_FILE.to_owned(), sha256: sha256_hex(&graph) },
         ngrams: recipe.ngrams,
@@ -311,6 +329,10 @@ mod tests {
         let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
         assert!(library.exists(), "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME", library.display());
         scoring::init(&library).unwrap()
+    }
+
+    fn bands() -> Vec<Band> {
+        crate::local::policy(None).unwrap().0.bands["hate"].clone()
     }
 
     /// Every corpus with its own columns, filled with sentences in which one word decides.
@@ -365,7 +387,7 @@ mod tests {
         let trained = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
         assert!(trained.model.score("person 9999 is vile today").unwrap().calibrated > 0.8);
         assert!(trained.model.score("person 9999 is kind today").unwrap().calibrated < 0.2);
-        let card = card::make(&trained, folder.path(), &CORPORA, &recipe, 1).unwrap();
+        let card = card::make(&trained, folder.path(), &CORPORA, &recipe, &bands(), 1).unwrap();
         let json = serde_json::to_value(&card).unwrap();
         assert_eq!(json["validation"]["pooled"]["auc_roc"], 1.0);
         assert_eq!(json["validation"]["hatexplain"]["slices"]["target=Women"]["n"], 300);
@@ -385,14 +407,16 @@ mod tests {
         for name in [TRANSFORMER_FILE, VOCABULARY_FILE] {
             std::fs::copy(shipped.join(name), folder.path().join(name)).unwrap();
         }
-        std::fs::write(folder.path().join("run.json"), "{}").unwrap();
+        std::fs::write(folder.path().join("run.json"), r#"{"outputs": ["hate"], "seed": 1}"#).unwrap();
         let recipe = Recipe { ngrams: NgramSpec { bits: 14, ..NGRAMS }, window: WINDOW, training: CONFIG };
         let linear = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
-        let trained = cascade(linear, folder.path(), &onnx()).unwrap();
+        let trained = cascade(linear, folder.path(), 0.2, &onnx()).unwrap();
         let manifest = trained.model.manifest();
         let second = manifest.transformer.clone().unwrap();
         assert_eq!((manifest.kind.as_str(), trained.bundle.more.len()), ("cascade", 2));
-        assert!(second.asked_from <= APPROVED_BELOW && second.calibration.slope > 0.0);
+        assert!(second.asked_from <= 0.2 && second.calibration.transformer > 0.0 && second.calibration.linear >= 0.0);
+        assert_eq!(second.outputs, ["hate"]);
+        assert_eq!(trained.transformer.unwrap()["seed"], 1);
         assert!(trained.model.score("person 9999 is vile today").unwrap().stage == scoring::Stage::Transformer);
     }
 }

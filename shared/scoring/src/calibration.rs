@@ -1,11 +1,33 @@
-//! Fits Platt scaling.
+//! Fits Platt scaling and stacking.
 
-use crate::manifest::{Calibration, sigmoid};
+use crate::manifest::{Calibration, Stacking, sigmoid};
 
-/// The scaling that makes log-odds fit what is true, by maximum likelihood: Newton's method on the two parameters,
-/// with Platt's smoothed targets, which keep it finite where the classes are separable.
-/// `None` if a class is missing, or if a higher score does not mean a higher share of positives.
+/// The scaling that makes log-odds fit what is true, by maximum likelihood with Platt's smoothed targets, which keep it finite where the
+/// classes are separable. `None` if a class is missing, or if a higher score does not mean a higher share of positives.
 pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
+    let rows: Vec<_> = log_odds.iter().map(|x| [*x, 1.0]).collect();
+    let [slope, offset] = fit(&rows, positive)?;
+    (slope > 0.0 && slope.is_finite() && offset.is_finite()).then_some(Calibration { slope, offset })
+}
+
+/// Fits both stages' log-odds together, as [`fit_platt`] does one. A linear stage that would count against is left out.
+pub fn fit_stacking(transformer: &[f64], linear: &[f64], positive: &[bool]) -> Option<Stacking> {
+    let rows: Vec<_> = transformer.iter().zip(linear).map(|(t, l)| [*t, *l, 1.0]).collect();
+    let [transformer_slope, linear_slope, offset] = fit(&rows, positive)?;
+    if linear_slope < 0.0 {
+        let Calibration { slope, offset } = fit_platt(transformer, positive)?;
+        return Some(Stacking { transformer: slope, linear: 0.0, offset });
+    }
+    let finite = [transformer_slope, linear_slope, offset].iter().all(|number| number.is_finite());
+    (finite && transformer_slope > 0.0).then_some(Stacking {
+        transformer: transformer_slope,
+        linear: linear_slope,
+        offset,
+    })
+}
+
+/// Logistic regression of smoothed targets on a few inputs, by Newton's method. `None` if a class is missing.
+fn fit<const N: usize>(inputs: &[[f64; N]], positive: &[bool]) -> Option<[f64; N]> {
     let positives = positive.iter().filter(|p| **p).count();
     let negatives = positive.len() - positives;
     if positives == 0 || negatives == 0 {
@@ -13,43 +35,71 @@ pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
     }
     let high = (positives as f64 + 1.0) / (positives as f64 + 2.0);
     let low = 1.0 / (negatives as f64 + 2.0);
-    let rows: Vec<(f64, f64)> = log_odds.iter().zip(positive).map(|(x, p)| (*x, if *p { high } else { low })).collect();
-    let loss = |c: &Calibration| -> f64 {
-        rows.iter().map(|(x, target)| softplus(c.slope * x + c.offset) - target * (c.slope * x + c.offset)).sum()
+    let rows: Vec<_> = inputs.iter().zip(positive).map(|(x, p)| (x, if *p { high } else { low })).collect();
+    let dot = |a: &[f64; N], b: &[f64; N]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let loss = |weights: &[f64; N]| -> f64 {
+        rows.iter().map(|(x, target)| softplus(dot(weights, x)) - target * dot(weights, x)).sum()
     };
-    let mut fit = Calibration { slope: 1.0, offset: 0.0 };
-    let mut best = loss(&fit);
+    let mut weights = [0.0; N];
+    let mut best = loss(&weights);
     for _ in 0..100 {
-        let mut gradient = [0.0, 0.0];
-        let mut curvature = [1e-9, 0.0, 1e-9];
+        let mut gradient = [0.0; N];
+        let mut curvature = [[0.0; N]; N];
         for (x, target) in &rows {
-            let probability = sigmoid(fit.slope * x + fit.offset);
+            let probability = sigmoid(dot(&weights, x));
             let (error, spread) = (probability - target, probability * (1.0 - probability));
-            gradient = [gradient[0] + error * x, gradient[1] + error];
-            curvature = [curvature[0] + spread * x * x, curvature[1] + spread * x, curvature[2] + spread];
+            for ((gradient, curvature), xi) in gradient.iter_mut().zip(&mut curvature).zip(*x) {
+                *gradient += error * xi;
+                curvature.iter_mut().zip(*x).for_each(|(cell, xj)| *cell += spread * xi * xj);
+            }
         }
-        let determinant = curvature[0] * curvature[2] - curvature[1] * curvature[1];
-        let slope = (curvature[2] * gradient[0] - curvature[1] * gradient[1]) / determinant;
-        let offset = (curvature[0] * gradient[1] - curvature[1] * gradient[0]) / determinant;
+        for (i, row) in curvature.iter_mut().enumerate() {
+            row.iter_mut().skip(i).take(1).for_each(|cell| *cell += 1e-9);
+        }
+        let step = solve(curvature, gradient);
         let mut length = 1.0;
         let next = loop {
-            let tried = Calibration { slope: fit.slope - length * slope, offset: fit.offset - length * offset };
+            let mut tried = weights;
+            tried.iter_mut().zip(&step).for_each(|(weight, step)| *weight -= length * step);
             if loss(&tried) <= best {
                 break tried;
             }
             length /= 2.0;
             if length < 1e-6 {
-                break fit;
+                break weights;
             }
         };
-        let moved = (next.slope - fit.slope).abs() + (next.offset - fit.offset).abs();
-        fit = next;
-        best = loss(&fit);
+        let moved: f64 = next.iter().zip(&weights).map(|(next, before)| (next - before).abs()).sum();
+        weights = next;
+        best = loss(&weights);
         if moved < 1e-10 {
             break;
         }
     }
-    (fit.slope > 0.0 && fit.slope.is_finite() && fit.offset.is_finite()).then_some(fit)
+    Some(weights)
+}
+
+/// The solution of `matrix * x = right` for a positive definite matrix: Gauss and Jordan without pivoting.
+fn solve<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f64; N] {
+    for pivot in 0..N {
+        let (Some(pivot_row), Some(pivot_right)) = (matrix.get(pivot).copied(), right.get(pivot).copied()) else {
+            break;
+        };
+        let Some(divisor) = pivot_row.get(pivot).copied() else { break };
+        for (i, (row, value)) in matrix.iter_mut().zip(&mut right).enumerate() {
+            let factor = row.get(pivot).copied().unwrap_or_default() / divisor;
+            if i == pivot {
+                continue;
+            }
+            row.iter_mut().zip(&pivot_row).for_each(|(cell, above)| *cell -= factor * above);
+            *value -= factor * pivot_right;
+        }
+    }
+    let mut out = right;
+    for (i, (value, row)) in out.iter_mut().zip(&matrix).enumerate() {
+        *value /= row.get(i).copied().unwrap_or(1.0);
+    }
+    out
 }
 
 /// `ln(1 + exp(x))` without overflow.
@@ -76,6 +126,24 @@ mod tests {
         let fit = fit_platt(&LOG_ODDS, &positive()).unwrap();
         assert!((fit.slope - 0.598_424_8).abs() < 1e-5, "{fit:?}");
         assert!((fit.offset - 0.123_427_18).abs() < 1e-5, "{fit:?}");
+    }
+
+    #[test]
+    fn stacking_is_a_logistic_regression_on_two_inputs() {
+        // Expected: scikit-learn, as above.
+        let linear = [-1.0, -2.5, 0.5, -0.2, -1.5, 1.0, 0.1, -0.3, 1.5, 0.7];
+        let fit = fit_stacking(&LOG_ODDS, &linear, &positive()).unwrap();
+        assert!((fit.transformer - 0.220_806_9).abs() < 1e-5, "{fit:?}");
+        assert!((fit.linear - 1.021_901_29).abs() < 1e-5, "{fit:?}");
+        assert!((fit.offset - 0.152_052_19).abs() < 1e-5, "{fit:?}");
+    }
+
+    #[test]
+    fn a_stage_that_counts_against_is_left_out() {
+        let against: Vec<f64> = positive().iter().map(|p| if *p { -1.0 } else { 1.0 }).collect();
+        let fit = fit_stacking(&LOG_ODDS, &against, &positive()).unwrap();
+        let alone = fit_platt(&LOG_ODDS, &positive()).unwrap();
+        assert_eq!((fit.transformer, fit.linear, fit.offset), (alone.slope, 0.0, alone.offset));
     }
 
     #[test]

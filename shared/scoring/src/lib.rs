@@ -19,6 +19,6 @@ pub mod train;
 
 pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
 pub use judge::{Explain, Judge, Subject, Text};
-pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Transformer};
+pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};

@@ -40,7 +40,7 @@ pub struct Manifest {
 }
 
 /// The second stage of a cascade: an ONNX graph from the ids of a window's tokens, `[1, n]` of int64 with `[CLS]` and `[SEP]`,
-/// to log-odds, `[1, k]` of float, of which the first is the harm's.
+/// to `[1, k]` of float, of which the first is the log-odds of the harm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transformer {
@@ -50,8 +50,12 @@ pub struct Transformer {
     pub vocabulary: ModelFile,
     /// How much text one run reads.
     pub window: PieceWindow,
-    /// From the graph's log-odds to a probability.
-    pub calibration: Calibration,
+    /// What the graph's outputs are, in order. Those named `class_hate`, `class_offensive` and `class_neither` are scores of three classes that
+    /// exclude each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// From the log-odds of both stages to a probability.
+    pub calibration: Stacking,
     /// Asked where the linear graph's calibrated probability is this or more; below, the linear one stands.
     pub asked_from: f64,
 }
@@ -85,6 +89,32 @@ pub struct Calibration {
     pub slope: f64,
     /// Log-odds added.
     pub offset: f64,
+}
+
+/// What both stages of a cascade say as one probability, in 64-bit arithmetic:
+/// `probability = 1 / (1 + exp(-(transformer * its log-odds + linear * log-odds of the linear graph + offset)))`.
+/// Source: D. Wolpert, Stacked generalization, 1992, with logistic regression on top.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stacking {
+    /// Positive.
+    pub transformer: f64,
+    /// Not negative, so that neither stage's higher score is ever a lower probability.
+    pub linear: f64,
+    /// Log-odds added.
+    pub offset: f64,
+}
+
+impl Stacking {
+    /// The calibrated log-odds for those of the transformer and of the linear graph.
+    pub fn log_odds(&self, transformer: f64, linear: f64) -> f64 {
+        self.transformer * transformer + self.linear * linear + self.offset
+    }
+
+    /// The calibrated probability, between 0 and 1.
+    pub fn probability(&self, transformer: f64, linear: f64) -> f64 {
+        sigmoid(self.log_odds(transformer, linear))
+    }
 }
 
 impl Calibration {

@@ -37,6 +37,53 @@ pub struct Metrics {
     pub ece: Option<f64>,
 }
 
+/// Measures over texts that belong to exactly one of three classes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ClassMetrics {
+    /// Texts.
+    pub n: usize,
+    /// Share for which the likeliest class is the true one.
+    pub accuracy: Option<f64>,
+    /// Mean over the classes of their F1.
+    pub macro_f1: Option<f64>,
+    /// Mean over ordered pairs of classes of the AUC-ROC among their texts, by the probability of the first: one against one, as the
+    /// authors of HateXplain measure it. Source: D. Hand and R. Till, A simple generalisation of the area under the ROC curve, 2001.
+    pub auc_roc: Option<f64>,
+}
+
+/// Measures rows of the probabilities of three classes and the place of the true one.
+pub fn measure_classes(rows: &[([f64; 3], usize)]) -> ClassMetrics {
+    let likeliest = |scores: &[f64; 3]| {
+        scores.iter().enumerate().fold((0, f64::MIN), |best, (i, s)| if *s > best.1 { (i, *s) } else { best }).0
+    };
+    let count = |keep: &dyn Fn(usize, usize) -> bool| {
+        rows.iter().filter(|(scores, class)| keep(likeliest(scores), *class)).count()
+    };
+    let f1 = |class: usize| {
+        let (predicted, there) = (count(&|p, _| p == class), count(&|_, t| t == class));
+        (there > 0).then_some(2.0 * count(&|p, t| p == class && t == class) as f64 / (predicted + there).max(1) as f64)
+    };
+    let mean = |all: Vec<Option<f64>>| -> Option<f64> {
+        let known: Vec<f64> = all.into_iter().collect::<Option<_>>()?;
+        Some(known.iter().sum::<f64>() / known.len() as f64)
+    };
+    let pair = |first: usize, second: usize| {
+        let outcome = |(scores, class): &([f64; 3], usize)| {
+            let score = scores.get(first).copied().unwrap_or_default();
+            (*class == first || *class == second).then_some(Outcome { score, positive: *class == first })
+        };
+        let mut outcomes: Vec<_> = rows.iter().filter_map(outcome).collect();
+        outcomes.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
+        auc_roc(&outcomes)
+    };
+    ClassMetrics {
+        n: rows.len(),
+        accuracy: ratio(count(&|p, t| p == t), rows.len()),
+        macro_f1: mean((0..3).map(f1).collect()),
+        auc_roc: mean([(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)].map(|(a, b)| pair(a, b)).to_vec()),
+    }
+}
+
 /// Bins of the expected calibration error.
 const ECE_BINS: usize = 15;
 
@@ -176,6 +223,32 @@ mod tests {
         );
         let backwards: Vec<Outcome> = many.iter().rev().copied().collect();
         assert_eq!(measure(&many, 0.5).auc_roc, measure(&backwards, 0.5).auc_roc);
+    }
+
+    #[test]
+    fn measures_of_three_classes_equal_those_of_scikit_learn() {
+        let rows = [
+            ([0.7, 0.2, 0.1], 0),
+            ([0.4, 0.5, 0.1], 0),
+            ([0.3, 0.3, 0.4], 0),
+            ([0.2, 0.6, 0.2], 1),
+            ([0.5, 0.4, 0.1], 1),
+            ([0.1, 0.3, 0.6], 1),
+            ([0.3, 0.1, 0.6], 2),
+            ([0.6, 0.3, 0.1], 2),
+            ([0.2, 0.35, 0.45], 2),
+        ];
+        // accuracy_score, f1_score(average="macro"), roc_auc_score(multi_class="ovo", average="macro").
+        let found = measure_classes(&rows);
+        for (found, expected) in [
+            (found.accuracy, 0.444_444_444_444_444_4),
+            (found.macro_f1, 0.434_920_634_920_634_9),
+            (found.auc_roc, 0.731_481_481_481_481_5),
+        ] {
+            assert!((found.unwrap() - expected).abs() < 1e-12, "{found:?} is not {expected}");
+        }
+        let two = measure_classes(&rows[..6]);
+        assert_eq!((two.n, two.macro_f1, two.auc_roc), (6, None, None));
     }
 
     #[test]

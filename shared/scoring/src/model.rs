@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::bundle::{Bundle, MODEL_FILE};
 use crate::explain;
-use crate::manifest::{self, Manifest, PieceWindow, sigmoid};
+use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
 use crate::runtime::{LinearSession, Onnx, Run};
 use crate::transformer::Transformer;
 
@@ -102,6 +102,9 @@ pub struct TextModel {
     session: LinearSession,
     transformer: Option<Transformer>,
 }
+
+/// Names of a transformer's outputs that are scores of classes.
+const CLASSES: [&str; 3] = ["class_hate", "class_offensive", "class_neither"];
 
 struct Best {
     run: Run,
@@ -198,7 +201,7 @@ impl TextModel {
         let end = best.pieces.iter().map(|piece| piece.chars.end as usize).max().unwrap_or(start);
         Ok(Scored {
             raw: six_decimals(sigmoid(best.logit)),
-            calibrated: six_decimals(second.calibration.probability(best.logit)),
+            calibrated: six_decimals(second.calibration.probability(best.logit, linear.run.logit)),
             window: readings.get(best.reading).map_or(0..0, |reading| reading.raw(start..end)),
             stage: Stage::Transformer,
         })
@@ -220,6 +223,23 @@ impl TextModel {
         self.transformer.as_ref().map(|transformer| Ok(transformer.best(&readings(text))?.logit)).transpose()
     }
 
+    /// Probabilities of the three classes hate, offensive and neither, which exclude each other, from the transformer whatever the linear
+    /// graph says, for the window that counts for the harm. Not calibrated. `None` where the model has no such outputs.
+    pub fn classes(&self, text: &str) -> Result<Option<[f64; 3]>, ScoreError> {
+        let Some((transformer, second)) = self.transformer.as_ref().zip(self.manifest.transformer.as_ref()) else {
+            return Ok(None);
+        };
+        let place = |name: &str| second.outputs.iter().position(|output| output == name);
+        let places = CLASSES.map(place);
+        let best = transformer.best(&readings(text))?;
+        let scores = places.map(|place| place.and_then(|place| best.outputs.get(place)).copied());
+        let [Some(hate), Some(offensive), Some(neither)] = scores else { return Ok(None) };
+        let highest = hate.max(offensive).max(neither);
+        let exp = [hate, offensive, neither].map(|score| (score - highest).exp());
+        let sum: f64 = exp.iter().sum();
+        Ok(Some(exp.map(|exp| exp / sum)))
+    }
+
     /// The words that raised the score of the window that counts, at most five, heaviest first. A weight is the word's
     /// share of the calibrated log-odds, rounded to two decimals. From the linear graph n-grams are shared out evenly over their words;
     /// where the transformer scored and `runs` is not 0, the weight is what the log-odds lose without the word, found by as many runs of
@@ -239,7 +259,7 @@ impl TextModel {
                 let Some(reading) = readings.get(best.reading) else { return Err(ScoreError::NotFinite) };
                 let mut found = transformer.occlusion(&best, reading, &spans, runs)?;
                 for span in &mut found {
-                    span.weight *= second.calibration.slope;
+                    span.weight *= second.calibration.transformer;
                 }
                 Ok(explained("occlusion", found))
             }
@@ -312,16 +332,23 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
     if let Err(error) = manifest.ngrams.check() {
         return refuse("ngrams", error.field, error.allowed);
     }
-    let second = manifest.transformer.as_ref();
-    for calibration in [Some(manifest.calibration), second.map(|second| second.calibration)].into_iter().flatten() {
-        if !(calibration.slope.is_finite() && calibration.slope > 0.0) {
-            return refuse("calibration.slope", &calibration.slope.to_string(), "a finite number above 0");
-        }
-        if !calibration.offset.is_finite() {
-            return refuse("calibration.offset", &calibration.offset.to_string(), "a finite number");
-        }
+    let calibration = &manifest.calibration;
+    if !(calibration.slope.is_finite() && calibration.slope > 0.0) {
+        return refuse("calibration.slope", &calibration.slope.to_string(), "a finite number above 0");
     }
-    if let Some(second) = second {
+    if !calibration.offset.is_finite() {
+        return refuse("calibration.offset", &calibration.offset.to_string(), "a finite number");
+    }
+    if let Some(second) = &manifest.transformer {
+        let Stacking { transformer, linear, offset } = second.calibration;
+        if !(transformer.is_finite() && transformer > 0.0 && linear.is_finite() && linear >= 0.0 && offset.is_finite())
+        {
+            return refuse(
+                "transformer.calibration",
+                &format!("{transformer}, {linear}, {offset}"),
+                "finite numbers, the first above 0 and the second not below",
+            );
+        }
         let PieceWindow { pieces, overlap } = second.window;
         if !(1..=510).contains(&pieces) || overlap * 2 > pieces {
             return refuse(

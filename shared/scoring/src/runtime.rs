@@ -113,14 +113,14 @@ impl TransformerSession {
         Ok(Self(Mutex::new(session(onnx, verified, GraphOptimizationLevel::Level3)?)))
     }
 
-    /// Runs the graph once and gives its first output.
-    pub(crate) fn run(&self, ids: &[i64]) -> Result<f64, Cause> {
+    /// Runs the graph once and gives its outputs, one at least.
+    pub(crate) fn run(&self, ids: &[i64]) -> Result<Vec<f32>, Cause> {
         let ids = TensorRef::from_array_view(([1, ids.len()], ids))?;
         let mut session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run(ort::inputs![IDS => ids])?;
         let logits = outputs.get(LOGITS).ok_or_else(|| Cause::from(format!("the graph has no output `{LOGITS}`")))?;
         let (_, logits) = logits.try_extract_tensor::<f32>()?;
-        logits.first().map(|logit| f64::from(*logit)).ok_or_else(|| Cause::from(format!("output `{LOGITS}` is empty")))
+        if logits.is_empty() { Err(Cause::from(format!("output `{LOGITS}` is empty"))) } else { Ok(logits.to_vec()) }
     }
 }
 

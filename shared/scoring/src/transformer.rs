@@ -22,6 +22,8 @@ pub(crate) struct Transformer {
 pub(crate) struct BestPieces {
     /// Log-odds of the harm.
     pub logit: f64,
+    /// All outputs of the graph, that one first.
+    pub outputs: Vec<f64>,
     /// Which of the readings given.
     pub reading: usize,
     /// Its pieces.
@@ -73,9 +75,10 @@ impl Transformer {
             }
             for window in windows(pieces.len(), self.window) {
                 let pieces = pieces.get(window).unwrap_or_default();
-                let logit = self.logit(pieces)?;
+                let outputs = self.outputs(pieces)?;
+                let logit = outputs.first().copied().ok_or(ScoreError::NotFinite)?;
                 if best.as_ref().is_none_or(|best| logit > best.logit) {
-                    best = Some(BestPieces { logit, reading: index, pieces: pieces.to_vec() });
+                    best = Some(BestPieces { logit, outputs, reading: index, pieces: pieces.to_vec() });
                 }
             }
             before = Some(pieces);
@@ -84,12 +87,16 @@ impl Transformer {
     }
 
     fn logit(&self, pieces: &[Piece]) -> Result<f64, ScoreError> {
+        self.outputs(pieces)?.first().copied().ok_or(ScoreError::NotFinite)
+    }
+
+    fn outputs(&self, pieces: &[Piece]) -> Result<Vec<f64>, ScoreError> {
         let mut ids = Vec::with_capacity(pieces.len() + 2);
         ids.push(i64::from(self.vocabulary.start()));
         ids.extend(pieces.iter().map(|piece| i64::from(piece.id)));
         ids.push(i64::from(self.vocabulary.end()));
-        let logit = self.session.run(&ids).map_err(ScoreError::Run)?;
-        if logit.is_finite() { Ok(logit) } else { Err(ScoreError::NotFinite) }
+        let outputs: Vec<f64> = self.session.run(&ids).map_err(ScoreError::Run)?.into_iter().map(f64::from).collect();
+        if outputs.iter().all(|output| output.is_finite()) { Ok(outputs) } else { Err(ScoreError::NotFinite) }
     }
 
     /// By how much the log-odds fall when a word is left out, for words of the window in the order of `first`, which names stretches of the

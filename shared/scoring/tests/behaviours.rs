@@ -1,9 +1,9 @@
 //! What the bundled model makes of sentences of our own: behaviours with a floor each, and evasions with harmless twins.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use common::cascade;
@@ -13,8 +13,8 @@ use serde::Deserialize;
 const HATEFUL_FROM: f64 = 0.5;
 /// The default policy approves below this.
 const APPROVED_BELOW: f64 = 0.2;
-/// What is reached. 17 is what is asked: of letters that stand apart and look-alikes too many go to review.
-const TWINS_APPROVED: usize = 10;
+/// Of sentences about groups that were held out of training, this share may score as hateful.
+const IDENTITY_FALSE_POSITIVES: f64 = 0.15;
 
 #[derive(Deserialize)]
 struct Suite {
@@ -39,6 +39,12 @@ struct Pair {
     trick: String,
     hateful: String,
     harmless: String,
+}
+
+#[derive(Deserialize)]
+struct HeldOut {
+    terms: Vec<BTreeMap<String, String>>,
+    templates: Vec<String>,
 }
 
 fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
@@ -88,5 +94,26 @@ fn evasions_are_not_approved_and_their_harmless_twins_are() {
     }
     assert_eq!(evasions.pairs.len(), 20);
     assert!(caught >= 17, "{caught} of 20 evasions are not approved");
-    assert!(let_through >= TWINS_APPROVED, "{let_through} of 20 harmless twins are approved");
+    assert!(let_through >= 17, "{let_through} of 20 harmless twins are approved");
+}
+
+#[test]
+fn groups_that_no_training_named_are_not_taken_for_hate() {
+    let held_out: HeldOut = read("held_out.json");
+    let model = cascade();
+    let (mut all, mut positive) = (0, 0);
+    for term in &held_out.terms {
+        let before = positive;
+        for template in &held_out.templates {
+            let text = [("{g}", "plural"), ("{s}", "singular"), ("{a}", "adjective")]
+                .iter()
+                .fold(template.clone(), |text, (place, form)| text.replace(place, &term[*form]));
+            all += 1;
+            positive += usize::from(model.score(&text).unwrap().calibrated >= HATEFUL_FROM);
+        }
+        println!("{:3} of {}  {}", positive - before, held_out.templates.len(), term["plural"]);
+    }
+    let share = f64::from(positive) / f64::from(all);
+    println!("{share:.3} of {all} neutral and positive sentences score as hateful");
+    assert!(share <= IDENTITY_FALSE_POSITIVES, "{share:.3}");
 }
