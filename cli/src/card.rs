@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use domain::Decision;
 use domain::policy::Band;
 use scoring::metrics::{ClassMetrics, Outcome, measure_classes};
-use scoring::{ScoreError, TextModel};
+use scoring::{ScoreError, Stage, TextModel};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -85,6 +85,9 @@ struct Rows {
 struct Measured {
     #[serde(flatten)]
     whole: Report,
+    /// Share of the rows that the transformer was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<f64>,
     /// By the transformer's scores of classes, over the rows of a corpus that tells hate, offence and neither apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<ClassMetrics>,
@@ -165,14 +168,14 @@ pub fn make(
         if held.is_empty() {
             continue;
         }
-        let outcomes = outcomes(model, &held)?;
+        let (outcomes, asked) = outcomes(model, &held)?;
         if corpus.pooled {
             pool.extend_from_slice(&outcomes);
         }
         let classes = classes(model, &held)?;
-        validation.insert(corpus.name, Measured { classes, ..measured(&held, &outcomes, bands) });
+        validation.insert(corpus.name, Measured { asked, classes, ..measured(&held, &outcomes, bands) });
     }
-    let pooled = Measured { whole: report(&pool, bands), classes: None, slices: BTreeMap::new() };
+    let pooled = Measured { whole: report(&pool, bands), asked: None, classes: None, slices: BTreeMap::new() };
     validation.insert("pooled", pooled);
     let mut golden = Vec::new();
     for text in GOLDEN {
@@ -228,16 +231,20 @@ fn source(corpus: &Corpus, examples: &[Example], data: &Path) -> Result<Source, 
     })
 }
 
-fn outcomes(model: &TextModel, examples: &[&Example]) -> Result<Vec<Outcome>, ScoreError> {
+/// Outcomes, and the share of the texts that a transformer was asked about, if there is one.
+fn outcomes(model: &TextModel, examples: &[&Example]) -> Result<(Vec<Outcome>, Option<f64>), ScoreError> {
     let bar = progress("measuring", examples.len());
     let mut outcomes = Vec::with_capacity(examples.len());
+    let mut asked = 0_usize;
     for example in examples {
-        let score = model.score(&example.text)?.calibrated;
-        outcomes.push(Outcome { score, positive: example.positive });
+        let scored = model.score(&example.text)?;
+        asked += usize::from(scored.stage == Stage::Transformer);
+        outcomes.push(Outcome { score: scored.calibrated, positive: example.positive });
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(outcomes)
+    let share = asked as f64 / examples.len().max(1) as f64;
+    Ok((outcomes, model.manifest().transformer.is_some().then_some(share)))
 }
 
 /// Slices of fewer rows than this say nothing.
@@ -283,7 +290,7 @@ fn measured(examples: &[&Example], outcomes: &[Outcome], bands: &[Band]) -> Meas
     }
     groups.retain(|_, group| group.len() >= LEAST_SLICE);
     let slices = groups.into_iter().map(|(name, group)| (name, report(&group, bands))).collect();
-    Measured { whole: report(outcomes, bands), classes: None, slices }
+    Measured { whole: report(outcomes, bands), asked: None, classes: None, slices }
 }
 
 impl Card {
@@ -337,6 +344,14 @@ impl Card {
             for (slice, report) in &measured.slices {
                 row(out, &format!("{name}, {slice}"), report)?;
             }
+        }
+        let asked: Vec<_> = self
+            .validation
+            .iter()
+            .filter_map(|(name, measured)| Some(format!("{name} {:.2}", measured.asked?)))
+            .collect();
+        if !asked.is_empty() {
+            writeln!(out, "\nShare of the rows that the transformer is asked about: {}.", asked.join(", "))?;
         }
         let named = &self.identity_false_positives;
         writeln!(

@@ -278,7 +278,7 @@ async fn a_garbage_pointer_is_a_problem_and_no_more() {
 #[tokio::test]
 async fn a_policy_that_fails_its_own_tests_is_refused() {
     let machine = Machine::new();
-    let failing = FALLBACK.replace("from: 0.8, decision: hide", "from: 0.9, decision: hide");
+    let failing = FALLBACK.replace("expect: { decision: hide }", "expect: { decision: approve }");
     assert!(Policy::load(&failing, &machine.schema).is_err());
     machine.publish(&machine.shipped(), &failing).await;
     let live = machine.resolve().await.unwrap();

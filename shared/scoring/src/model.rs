@@ -196,7 +196,7 @@ impl TextModel {
                 stage: Stage::Linear,
             });
         };
-        let best = transformer.best(&readings)?;
+        let best = transformer.best(&readings, |text| self.suspicion(text))?;
         let start = best.pieces.first().map_or(0, |piece| piece.chars.start as usize);
         let end = best.pieces.iter().map(|piece| piece.chars.end as usize).max().unwrap_or(start);
         Ok(Scored {
@@ -220,7 +220,8 @@ impl TextModel {
 
     /// The highest log-odds of the transformer, whatever the linear graph says; `None` where there is no transformer.
     pub fn transformer_log_odds(&self, text: &str) -> Result<Option<f64>, ScoreError> {
-        self.transformer.as_ref().map(|transformer| Ok(transformer.best(&readings(text))?.logit)).transpose()
+        let best = |transformer: &Transformer| transformer.best(&readings(text), |text| self.suspicion(text));
+        self.transformer.as_ref().map(|transformer| Ok(best(transformer)?.logit)).transpose()
     }
 
     /// Probabilities of the three classes hate, offensive and neither, which exclude each other, from the transformer whatever the linear
@@ -231,7 +232,7 @@ impl TextModel {
         };
         let place = |name: &str| second.outputs.iter().position(|output| output == name);
         let places = CLASSES.map(place);
-        let best = transformer.best(&readings(text))?;
+        let best = transformer.best(&readings(text), |text| self.suspicion(text))?;
         let scores = places.map(|place| place.and_then(|place| best.outputs.get(place)).copied());
         let [Some(hate), Some(offensive), Some(neither)] = scores else { return Ok(None) };
         let highest = hate.max(offensive).max(neither);
@@ -255,7 +256,7 @@ impl TextModel {
         let explained = |method, spans| Explained { method, spans: explain::heaviest(spans, explain::MOST_SPANS) };
         match self.second_stage(&linear) {
             Some((transformer, second)) if runs > 0 => {
-                let best = transformer.best(&readings)?;
+                let best = transformer.best(&readings, |text| self.suspicion(text))?;
                 let Some(reading) = readings.get(best.reading) else { return Err(ScoreError::NotFinite) };
                 let mut found = transformer.occlusion(&best, reading, &spans, runs)?;
                 for span in &mut found {
@@ -287,6 +288,13 @@ impl TextModel {
         }
         // `windows` gives one window at least.
         best.ok_or(ScoreError::NotFinite)
+    }
+
+    /// The linear graph's log-odds of a stretch of a reading.
+    fn suspicion(&self, stretch: &str) -> Result<f64, ScoreError> {
+        let text = tokenise(stretch);
+        let whole = 0..text.tokens().len();
+        Ok(self.run(&weighted_buckets(&text, whole, &self.manifest.ngrams))?.logit)
     }
 
     fn run(&self, input: &[WeightedBucket]) -> Result<Run, ScoreError> {

@@ -10,6 +10,9 @@ use crate::manifest::{self, PieceWindow};
 use crate::model::{LoadError, ScoreError, same_digest};
 use crate::runtime::{Onnx, TransformerSession};
 
+/// Windows of one reading that are read. Eight are some 750 words; a post of a mebibyte has two thousand.
+const MOST_WINDOWS: usize = 8;
+
 /// A loaded transformer.
 #[derive(Debug)]
 pub(crate) struct Transformer {
@@ -63,9 +66,14 @@ impl Transformer {
         self.logit(&vec![piece; self.window.pieces]).map(|_| ())
     }
 
-    /// The highest log-odds of all windows of all readings; the first of equals. A reading whose pieces are those of the one before is
-    /// not read twice.
-    pub(crate) fn best(&self, readings: &[Reading]) -> Result<BestPieces, ScoreError> {
+    /// The highest log-odds of the windows of all readings; the first of equals. A reading whose pieces are those of the one before is
+    /// not read twice. Of a reading with more than [`MOST_WINDOWS`], those that `suspicion` finds highest are read, so that no length of
+    /// text takes longer than a function may.
+    pub(crate) fn best(
+        &self,
+        readings: &[Reading],
+        suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
+    ) -> Result<BestPieces, ScoreError> {
         let mut best: Option<BestPieces> = None;
         let mut before: Option<Vec<Piece>> = None;
         for (index, reading) in readings.iter().enumerate() {
@@ -73,7 +81,7 @@ impl Transformer {
             if before.as_ref().is_some_and(|before| before.iter().map(|p| p.id).eq(pieces.iter().map(|p| p.id))) {
                 continue;
             }
-            for window in windows(pieces.len(), self.window) {
+            for window in most_suspicious(windows(pieces.len(), self.window), &pieces, reading.text(), &suspicion)? {
                 let pieces = pieces.get(window).unwrap_or_default();
                 let outputs = self.outputs(pieces)?;
                 let logit = outputs.first().copied().ok_or(ScoreError::NotFinite)?;
@@ -135,6 +143,34 @@ impl Transformer {
         }
         Ok(spans)
     }
+}
+
+/// At most [`MOST_WINDOWS`] of the windows: the highest by `suspicion` of their text, the first of equals, in their own order.
+fn most_suspicious(
+    windows: Vec<Range<usize>>,
+    pieces: &[Piece],
+    text: &str,
+    suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
+) -> Result<Vec<Range<usize>>, ScoreError> {
+    if windows.len() <= MOST_WINDOWS {
+        return Ok(windows);
+    }
+    let bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    let stretch = |window: &Range<usize>| {
+        let inside = pieces.get(window.clone()).unwrap_or_default();
+        let place = |char: Option<u32>| bytes.get(char.unwrap_or_default() as usize).copied().unwrap_or_default();
+        let end = inside.iter().map(|piece| piece.chars.end).max();
+        text.get(place(inside.first().map(|piece| piece.chars.start))..place(end)).unwrap_or_default()
+    };
+    let mut ranked = Vec::with_capacity(windows.len());
+    for window in windows {
+        ranked.push((suspicion(stretch(&window))?, window));
+    }
+    ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    ranked.truncate(MOST_WINDOWS);
+    let mut kept: Vec<_> = ranked.into_iter().map(|(_, window)| window).collect();
+    kept.sort_by_key(|window| window.start);
+    Ok(kept)
 }
 
 /// Ranges of pieces that are one word each.

@@ -117,3 +117,14 @@ fn groups_that_no_training_named_are_not_taken_for_hate() {
     println!("{share:.3} of {all} neutral and positive sentences score as hateful");
     assert!(share <= IDENTITY_FALSE_POSITIVES, "{share:.3}");
 }
+
+#[test]
+fn one_hateful_sentence_in_a_very_long_post_is_found() {
+    let model = cascade();
+    let talk = "We went to the market and bought bread, cheese and a bag of apples for the whole week. ".repeat(2_000);
+    let (first, second) = talk.split_at(talk.len() / 2);
+    let harmless = model.score(&talk).unwrap().calibrated;
+    let hateful = model.score(&format!("{first} Muslims are filthy vermin, kill them all. {second}")).unwrap();
+    assert!(harmless < HATEFUL_FROM && hateful.calibrated >= HATEFUL_FROM, "{harmless}, {}", hateful.calibrated);
+    assert_eq!(hateful.stage, scoring::Stage::Transformer);
+}

@@ -73,10 +73,8 @@ async fn what_the_stored_decision_owes_is_sent_whatever_the_policy_says_now() {
     let stored = world.decisions.all();
     assert_eq!(world.sent(), (Vec::new(), Vec::new()));
     world.mends();
-    let lenient = FALLBACK
-        .replace("{ id: hate-uncertain, from: 0.2, decision: review, lane: standard }", "")
-        .replace("      - { id: hate-high, from: 0.8, decision: hide, lane: urgent }\n", "")
-        .replace("      - \n", "");
+    let band = |line: &&str| line.contains("{ id: hate-uncertain,") || line.contains("{ id: hate-high,");
+    let lenient = FALLBACK.lines().filter(|line| !band(line)).collect::<Vec<_>>().join("\n");
     let judge = judge(Some(&lenient));
     assert!(judge.policy.bands["hate"].iter().all(|band| band.decision == Decision::Approve));
     assert_eq!(deliver(&app_with(&world, judge), &[post("p", HATEFUL)]).await, Vec::<usize>::new());

@@ -1,7 +1,7 @@
 //! What must hold, said once more and otherwise than the code under test says it: from the bare items and messages.
 
 use crate::posts::{ARTIFACTS, Key, Part, Posts};
-use crate::service::{ACTIONS, DECISIONS, TASKS};
+use crate::service::{ACTIONS, BOUNDS, DECISIONS, NEXT_BOUNDS, TASKS};
 use domain::Timestamp;
 use scoring::TextModel;
 use serde_json::Value;
@@ -135,8 +135,8 @@ impl<'a> Checker<'a> {
         if !texts.iter().any(|text| of(text).to_bits() == score.to_bits()) {
             return Some(format!("{key:?} has the score {score} of no text of its own"));
         }
-        // As in `service::judges`.
-        let (review, hide) = if item["policy"]["M"]["version"]["S"] == "next" { (0.1, 0.35) } else { (0.2, 0.8) };
+        let next = item["policy"]["M"]["version"]["S"] == "next";
+        let (review, hide) = if next { NEXT_BOUNDS } else { BOUNDS };
         let fits = match text(item, "decision") {
             "hide" => score >= hide,
             "review" => score < hide,

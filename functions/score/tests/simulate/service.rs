@@ -16,6 +16,10 @@ pub const FEATURES: &str = "features";
 pub const TASKS: &str = "tasks";
 pub const ACTIONS: &str = "actions";
 
+/// From which scores the policy that is live reviews and hides, and the one that comes after it.
+pub const BOUNDS: (f64, f64) = (0.2, 0.8);
+pub const NEXT_BOUNDS: (f64, f64) = (0.1, 0.35);
+
 /// The same model under two versions of the policy: while one is rolled out, both decide.
 pub fn judges() -> [Arc<Judge>; 2] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -25,11 +29,21 @@ pub fn judges() -> [Arc<Judge>; 2] {
     let onnx = scoring::init(&library).unwrap();
     let bundle = Bundle::read(&root.join("shared/scoring/models/ngram-baseline")).unwrap();
     let definitions = Definitions::bundled().unwrap();
-    let old = std::fs::read_to_string(root.join("shared/domain/policies/default.yaml")).unwrap();
-    let new =
-        old.replace("from: 0.2,", "from: 0.1,").replace("from: 0.8,", "from: 0.35,").replace("2026-11-23", "next");
-    assert_ne!(old, new, "the default policy has other bands now: change them here too");
-    [old, new].map(|policy| {
+    let default = std::fs::read_to_string(root.join("shared/domain/policies/default.yaml")).unwrap();
+    [(BOUNDS, "now"), (NEXT_BOUNDS, "next")].map(|((review, hide), version)| {
+        let line = |line: &str| {
+            if line.contains("{ id: hate-uncertain,") {
+                format!("      - {{ id: hate-uncertain, from: {review}, decision: review, lane: standard }}")
+            } else if line.contains("{ id: hate-high,") {
+                format!("      - {{ id: hate-high, from: {hide}, decision: hide, lane: urgent }}")
+            } else if line.starts_with("version: ") {
+                format!("version: {version}")
+            } else {
+                line.to_owned()
+            }
+        };
+        let policy = default.lines().map(line).collect::<Vec<_>>().join("\n");
+
         Arc::new(Judge {
             model: TextModel::load(&onnx, &bundle, None).unwrap(),
             policy: Policy::load_untested(&policy, &definitions.schema()).unwrap(),
