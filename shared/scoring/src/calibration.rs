@@ -11,20 +11,32 @@ pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
     if positives == 0 || negatives == 0 {
         return None;
     }
-    let high = (positives as f64 + 1.0) / (positives as f64 + 2.0);
-    let low = 1.0 / (negatives as f64 + 2.0);
-    let rows: Vec<(f64, f64)> = log_odds.iter().zip(positive).map(|(x, p)| (*x, if *p { high } else { low })).collect();
+    let [low, high] = smoothed(positives as f64, negatives as f64);
+    let row = |(x, positive): (&f64, &bool)| (*x, if *positive { high } else { low }, 1.0);
+    fit_targets(&log_odds.iter().zip(positive).map(row).collect::<Vec<_>>())
+}
+
+/// Platt's targets for a negative and a positive: the posterior means of a uniform prior, which keep a fit from certainty.
+pub(crate) fn smoothed(positives: f64, negatives: f64) -> [f64; 2] {
+    [1.0 / (negatives + 2.0), (positives + 1.0) / (positives + 2.0)]
+}
+
+/// The scaling of greatest likelihood for log-odds, targets and weights.
+pub(crate) fn fit_targets(rows: &[(f64, f64, f64)]) -> Option<Calibration> {
     let loss = |c: &Calibration| -> f64 {
-        rows.iter().map(|(x, target)| softplus(c.slope * x + c.offset) - target * (c.slope * x + c.offset)).sum()
+        let row = |(x, target, weight): &(f64, f64, f64)| {
+            weight * (softplus(c.slope * x + c.offset) - target * (c.slope * x + c.offset))
+        };
+        rows.iter().map(row).sum()
     };
     let mut fit = Calibration { slope: 1.0, offset: 0.0 };
     let mut best = loss(&fit);
     for _ in 0..100 {
         let mut gradient = [0.0, 0.0];
         let mut curvature = [1e-9, 0.0, 1e-9];
-        for (x, target) in &rows {
+        for (x, target, weight) in rows {
             let probability = sigmoid(fit.slope * x + fit.offset);
-            let (error, spread) = (probability - target, probability * (1.0 - probability));
+            let (error, spread) = (weight * (probability - target), weight * probability * (1.0 - probability));
             gradient = [gradient[0] + error * x, gradient[1] + error];
             curvature = [curvature[0] + spread * x * x, curvature[1] + spread * x, curvature[2] + spread];
         }
