@@ -71,7 +71,7 @@ pub enum EvaluateError {
     Print(#[from] io::Error),
 }
 
-fn condition(given: &str) -> Result<(String, String), String> {
+pub(crate) fn condition(given: &str) -> Result<(String, String), String> {
     match given.split_once('=') {
         Some((column, value)) if !column.is_empty() => Ok((column.to_owned(), value.to_owned())),
         _ => Err("give a column and its value, such as `label=hate`".to_owned()),
@@ -144,7 +144,7 @@ struct Evaluation {
 /// Runs the command with the model chosen and the policy's bands for the model's harm.
 pub fn run(args: &EvaluateArgs, model: &TextModel, bands: &[Band]) -> Result<ExitCode, EvaluateError> {
     let records = dataset::read(&args.data)?;
-    let answers = answers(args, &records)?;
+    let answers = answers(&args.positive_when, &records)?;
     for column in args.slice.iter().chain([&args.text_column]) {
         // Before the work, rather than after it.
         records.iter().try_for_each(|record| record.get(column).map(|_| ()))?;
@@ -171,8 +171,7 @@ pub fn run(args: &EvaluateArgs, model: &TextModel, bands: &[Band]) -> Result<Exi
 }
 
 /// Which rows are positive.
-fn answers(args: &EvaluateArgs, records: &[Record]) -> Result<Vec<bool>, EvaluateError> {
-    let (column, value) = &args.positive_when;
+pub(crate) fn answers((column, value): &(String, String), records: &[Record]) -> Result<Vec<bool>, EvaluateError> {
     let given = records.iter().map(|record| record.get(column)).collect::<Result<Vec<_>, _>>()?;
     if !given.contains(&value.as_str()) {
         let values: BTreeSet<&str> = given.into_iter().collect();
@@ -306,17 +305,7 @@ mod tests {
         let path = folder.path().join("rows.csv");
         std::fs::write(&path, format!("text,label\nsecret {0},hate\nplain,none\n", "x".repeat(40))).unwrap();
         let records = dataset::read(&path).unwrap();
-        let said = |column: &str| {
-            let args = EvaluateArgs {
-                data: path.clone(),
-                text_column: "text".to_owned(),
-                positive_when: (column.to_owned(), "hat".to_owned()),
-                slice: Vec::new(),
-                json: false,
-                model: None,
-            };
-            answers(&args, &records).unwrap_err().to_string()
-        };
+        let said = |column: &str| answers(&(column.to_owned(), "hat".to_owned()), &records).unwrap_err().to_string();
         assert_eq!(said("label"), "no row has `label` = `hat`; there are `hate`, `none`");
         assert_eq!(said("text"), "no row has `text` = `hat`; it has 2 other values");
         assert!(said("class").contains("it has `label`, `text`"));

@@ -1,6 +1,7 @@
 //! `moderato`, the operator's command: the service's own judgement on the command line, and a look at what a stack
 //! holds. The crates, the model and the policy are those of the Lambda.
 
+mod calibrate;
 mod card;
 mod corpora;
 mod dataset;
@@ -13,9 +14,11 @@ mod progress;
 mod readings;
 mod redrive;
 mod registry_publish;
+mod reviews;
 mod score;
 mod send;
 mod show;
+mod solve;
 mod stack;
 mod tail;
 mod train;
@@ -41,6 +44,8 @@ enum Command {
     Score(score::ScoreArgs),
     /// Measures the model on a file of labelled texts.
     Evaluate(evaluate::EvaluateArgs),
+    /// Calibrates a model on a deployment's reviewed posts.
+    Calibrate(calibrate::CalibrateArgs),
     /// Trains the n-gram baseline.
     Train(train::TrainArgs),
     /// Prints the public corpora with the readings of their texts, for training outside of this program.
@@ -96,6 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let bands = policy.bands.get(model.harm()).map(Vec::as_slice).unwrap_or_default();
             Ok(evaluate::run(&args, &model, bands)?)
         }
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Train(args) => {
             let policy = local::policy(None)?.0;
             let bands = policy.bands.get(train::HARM).map(Vec::as_slice).unwrap_or_default();

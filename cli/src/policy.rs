@@ -1,5 +1,6 @@
 //! `moderato policy`: work on policy files.
 
+use crate::solve::{self, SolveArgs};
 use crate::{Failure, local};
 use clap::Subcommand;
 use domain::policy::{Given, uncovered};
@@ -31,6 +32,8 @@ pub enum PolicyCommand {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
+    /// Solves the bounds of the bands for a precision of hiding and a share of hate approved, on reviewed posts.
+    Solve(SolveArgs),
 }
 
 /// Runs the command: exit code 1 where the policy is found wanting.
@@ -39,6 +42,7 @@ pub fn run(command: &PolicyCommand) -> Result<ExitCode, Failure> {
         PolicyCommand::Lint { file } => lint(file.as_deref()),
         PolicyCommand::Test { file } => test(file.as_deref()),
         PolicyCommand::Explain { evidence, policy } => explain(evidence, policy.as_deref()),
+        PolicyCommand::Solve(args) => solve::run(args),
     }
 }
 

@@ -11,7 +11,9 @@ use domain::policy::FALLBACK;
 use domain::{Policy, sha256_hex};
 use features::views::Definitions;
 use registry::{Live, POINTER_KEY, Pointer, Registry, RegistryError, publish};
-use scoring::{Bundle, MANIFEST_FILE, MODEL_FILE, Onnx, TextModel};
+use scoring::deployment::{Data, DeploymentCalibration, Figures, Mapping};
+use scoring::reviewed::Estimate;
+use scoring::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, Onnx, TextModel};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -110,6 +112,20 @@ impl Machine {
         Bundle { manifest: serde_json::to_vec(&manifest).unwrap(), model: shipped.model, more: shipped.more }
     }
 
+    /// A model with a deployment's calibration.
+    fn calibrated(&self, bundle: Bundle) -> Bundle {
+        let model = TextModel::load(&self.onnx, &bundle, None).unwrap().identity().clone();
+        let figure = Estimate { value: 0.1, low: 0.0, high: 0.2 };
+        let calibration = DeploymentCalibration::new(
+            "c1".to_owned(),
+            model,
+            Mapping::Platt { slope: 0.7, offset: -1.5 },
+            Data { sha256: "ab".repeat(32), n: 100, positives: 50, effective_positives: 50.0 },
+            Figures { folds: 5, ece_before: figure, ece_after: figure, brier_before: 0.2, brier_after: 0.1 },
+        );
+        bundle.calibrated(Some(serde_json::to_vec(&calibration).unwrap()))
+    }
+
     async fn publish(&self, bundle: &Bundle, policy: &str) -> Pointer {
         let model = TextModel::load(&self.onnx, bundle, None).unwrap();
         let checked = Policy::load_untested(policy, &self.schema).unwrap();
@@ -182,6 +198,46 @@ async fn another_model_and_policy_are_downloaded_once() {
     let second = machine.resolve().await.unwrap();
     assert_eq!((second.model.identity(), second.policy.id.as_str()), (&pointer.model, "other"));
     assert_eq!(machine.bucket.reads(), [POINTER_KEY]);
+}
+
+#[tokio::test]
+async fn a_calibration_of_the_bundled_model_travels_alone_and_once() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.calibrated(machine.shipped()), FALLBACK).await;
+    assert_eq!(pointer.model.version, "1+c1");
+    let first = machine.resolve().await.unwrap();
+    assert_eq!((first.model.identity(), &first.problems), (&pointer.model, &Vec::new()));
+    let model = &pointer.model.sha256;
+    let downloads = [MANIFEST_FILE, CALIBRATION_FILE].map(|file| format!("models/{model}/{file}"));
+    assert_eq!(machine.bucket.reads()[1..], downloads);
+    // The next process has it in the cache, also where the bucket is out of reach.
+    *machine.bucket.down.lock().unwrap() = true;
+    let second = machine.resolve().await.unwrap();
+    assert_eq!(second.model.identity(), &pointer.model);
+    assert_eq!(
+        second.model.score("a post").unwrap().calibrated.to_bits(),
+        first.model.score("a post").unwrap().calibrated.to_bits()
+    );
+    *machine.bucket.down.lock().unwrap() = false;
+    // Back to the model without it.
+    let plain = machine.publish(&machine.shipped(), FALLBACK).await;
+    assert_eq!(machine.resolve().await.unwrap().model.identity(), &plain.model);
+}
+
+#[tokio::test]
+async fn a_calibrated_model_is_downloaded_whole_where_another_one_is_bundled() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.calibrated(machine.other()), FALLBACK).await;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((live.model.identity(), live.problems), (&pointer.model, Vec::new()));
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.calibrated(machine.other()), FALLBACK).await;
+    let key = format!("models/{}/{CALIBRATION_FILE}", pointer.model.sha256);
+    let good = machine.bucket.kept.get(BUCKET, &key, usize::MAX, soon()).await.unwrap().unwrap().bytes;
+    let text = String::from_utf8(good).unwrap().replace("-1.5", "-1.4");
+    machine.bucket.put(&key, text).await;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((parts(&live), live.model.identity().version.as_str()), (vec!["model"], "1"));
 }
 
 #[tokio::test]

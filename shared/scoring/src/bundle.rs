@@ -17,6 +17,9 @@ pub const TRANSFORMER_FILE: &str = "transformer.onnx";
 /// Name of the transformer's vocabulary in a cascade's folder.
 pub const VOCABULARY_FILE: &str = "vocabulary.txt";
 
+/// Name of a deployment's calibration in a model's folder.
+pub const CALIBRATION_FILE: &str = "calibration.json";
+
 /// The bytes of a model, not yet trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
@@ -24,12 +27,13 @@ pub struct Bundle {
     pub manifest: Vec<u8>,
     /// Bytes of `model.onnx`.
     pub model: Vec<u8>,
-    /// Bytes of the files that a cascade has besides, by name.
+    /// Bytes of the files there are besides, by name: those of a cascade, and a deployment's calibration.
     pub more: BTreeMap<String, Vec<u8>>,
 }
 
 impl Bundle {
-    /// Reads `manifest.json`, `model.onnx` and whatever else the manifest asks for in `folder`. The error names the file.
+    /// Reads `manifest.json`, `model.onnx`, whatever else the manifest asks for and, where there is one, `calibration.json` in `folder`.
+    /// The error names the file.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
@@ -37,10 +41,15 @@ impl Bundle {
                 .map_err(|error| io::Error::new(error.kind(), format!("reading `{}`: {error}", path.display())))
         };
         let manifest = read(MANIFEST_FILE)?;
-        let more = Self::more_files(&manifest)
+        let mut more = Self::more_files(&manifest)
             .iter()
             .map(|name| Ok(((*name).to_owned(), read(name)?)))
-            .collect::<io::Result<_>>()?;
+            .collect::<io::Result<BTreeMap<_, _>>>()?;
+        match read(CALIBRATION_FILE) {
+            Ok(calibration) => _ = more.insert(CALIBRATION_FILE.to_owned(), calibration),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         Ok(Self { model: read(MODEL_FILE)?, manifest, more })
     }
 
@@ -53,8 +62,22 @@ impl Bundle {
         }
     }
 
-    /// The model's digest: SHA-256 of the manifest's bytes, in lower-case hexadecimal digits.
+    /// The model's digest: SHA-256, in lower-case hexadecimal digits, of the one file that names all others by digest. That is the
+    /// deployment's calibration where there is one, which names the manifest, and else the manifest.
     pub fn sha256(&self) -> String {
-        sha256_hex(&self.manifest)
+        sha256_hex(self.calibration().unwrap_or(&self.manifest))
+    }
+
+    /// The same model with this calibration of a deployment, or with none.
+    #[must_use]
+    pub fn calibrated(mut self, calibration: Option<Vec<u8>>) -> Self {
+        self.more.remove(CALIBRATION_FILE);
+        self.more.extend(calibration.map(|bytes| (CALIBRATION_FILE.to_owned(), bytes)));
+        self
+    }
+
+    /// Bytes of the deployment's calibration.
+    pub fn calibration(&self) -> Option<&[u8]> {
+        self.more.get(CALIBRATION_FILE).map(Vec::as_slice)
     }
 }

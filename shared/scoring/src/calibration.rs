@@ -6,14 +6,13 @@ use crate::manifest::{Calibration, Stacking, sigmoid};
 /// classes are separable. `None` if a class is missing, or if a higher score does not mean a higher share of positives.
 pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
     let rows: Vec<_> = log_odds.iter().map(|x| [*x, 1.0]).collect();
-    let [slope, offset] = fit(&rows, positive)?;
-    (slope > 0.0 && slope.is_finite() && offset.is_finite()).then_some(Calibration { slope, offset })
+    platt(fit_smoothed(&rows, positive)?)
 }
 
 /// Fits both stages' log-odds together, as [`fit_platt`] does one. A linear stage that would count against is left out.
 pub fn fit_stacking(transformer: &[f64], linear: &[f64], positive: &[bool]) -> Option<Stacking> {
     let rows: Vec<_> = transformer.iter().zip(linear).map(|(t, l)| [*t, *l, 1.0]).collect();
-    let [transformer_slope, linear_slope, offset] = fit(&rows, positive)?;
+    let [transformer_slope, linear_slope, offset] = fit_smoothed(&rows, positive)?;
     if linear_slope < 0.0 {
         let Calibration { slope, offset } = fit_platt(transformer, positive)?;
         return Some(Stacking { transformer: slope, linear: 0.0, offset });
@@ -26,31 +25,55 @@ pub fn fit_stacking(transformer: &[f64], linear: &[f64], positive: &[bool]) -> O
     })
 }
 
-/// Logistic regression of smoothed targets on a few inputs, by Newton's method. `None` if a class is missing.
-fn fit<const N: usize>(inputs: &[[f64; N]], positive: &[bool]) -> Option<[f64; N]> {
+/// Platt's targets for a negative and a positive: the posterior means of a uniform prior, which keep a fit from certainty.
+pub(crate) fn smoothed(positives: f64, negatives: f64) -> [f64; 2] {
+    [1.0 / (negatives + 2.0), (positives + 1.0) / (positives + 2.0)]
+}
+
+/// The scaling of greatest likelihood for log-odds, targets and weights.
+pub(crate) fn fit_targets(rows: &[(f64, f64, f64)]) -> Option<Calibration> {
+    platt(fit(&rows.iter().map(|(x, target, weight)| ([*x, 1.0], *target, *weight)).collect::<Vec<_>>()))
+}
+
+fn platt([slope, offset]: [f64; 2]) -> Option<Calibration> {
+    (slope > 0.0 && slope.is_finite() && offset.is_finite()).then_some(Calibration { slope, offset })
+}
+
+/// [`fit`] on smoothed targets. `None` if a class is missing.
+fn fit_smoothed<const N: usize>(inputs: &[[f64; N]], positive: &[bool]) -> Option<[f64; N]> {
     let positives = positive.iter().filter(|p| **p).count();
     let negatives = positive.len() - positives;
     if positives == 0 || negatives == 0 {
         return None;
     }
-    let high = (positives as f64 + 1.0) / (positives as f64 + 2.0);
-    let low = 1.0 / (negatives as f64 + 2.0);
-    let rows: Vec<_> = inputs.iter().zip(positive).map(|(x, p)| (x, if *p { high } else { low })).collect();
+    let [low, high] = smoothed(positives as f64, negatives as f64);
+    let row = |(x, positive): (&[f64; N], &bool)| (*x, if *positive { high } else { low }, 1.0);
+    Some(fit(&inputs.iter().zip(positive).map(row).collect::<Vec<_>>()))
+}
+
+/// Logistic regression of targets on a few inputs, each row with its weight, by Newton's method.
+fn fit<const N: usize>(rows: &[([f64; N], f64, f64)]) -> [f64; N] {
     let dot = |a: &[f64; N], b: &[f64; N]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let loss = |weights: &[f64; N]| -> f64 {
-        rows.iter().map(|(x, target)| softplus(dot(weights, x)) - target * dot(weights, x)).sum()
+        let row = |(x, target, weight): &([f64; N], f64, f64)| {
+            let log_odds = dot(weights, x);
+            weight * (softplus(log_odds) - target * log_odds)
+        };
+        rows.iter().map(row).sum()
     };
     let mut weights = [0.0; N];
+    // Log-odds as they come are the first guess.
+    weights.iter_mut().take(1).for_each(|first| *first = 1.0);
     let mut best = loss(&weights);
     for _ in 0..100 {
         let mut gradient = [0.0; N];
         let mut curvature = [[0.0; N]; N];
-        for (x, target) in &rows {
+        for (x, target, weight) in rows {
             let probability = sigmoid(dot(&weights, x));
-            let (error, spread) = (probability - target, probability * (1.0 - probability));
-            for ((gradient, curvature), xi) in gradient.iter_mut().zip(&mut curvature).zip(*x) {
+            let (error, spread) = (weight * (probability - target), weight * probability * (1.0 - probability));
+            for ((gradient, curvature), xi) in gradient.iter_mut().zip(&mut curvature).zip(x) {
                 *gradient += error * xi;
-                curvature.iter_mut().zip(*x).for_each(|(cell, xj)| *cell += spread * xi * xj);
+                curvature.iter_mut().zip(x).for_each(|(cell, xj)| *cell += spread * xi * xj);
             }
         }
         for (i, row) in curvature.iter_mut().enumerate() {
@@ -76,7 +99,7 @@ fn fit<const N: usize>(inputs: &[[f64; N]], positive: &[bool]) -> Option<[f64; N
             break;
         }
     }
-    Some(weights)
+    weights
 }
 
 /// The solution of `matrix * x = right` for a positive definite matrix: Gauss and Jordan without pivoting.

@@ -13,11 +13,13 @@ mod runtime;
 mod transformer;
 
 pub mod calibration;
+pub mod deployment;
 pub mod metrics;
 pub mod onnx;
+pub mod reviewed;
 pub mod train;
 
-pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
+pub use bundle::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
 pub use judge::{Explain, Judge, Subject, Text};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};

@@ -110,7 +110,7 @@ pub fn measure(outcomes: &[Outcome], threshold: f64) -> Metrics {
         false_positive_rate: ratio(false_alarms, false_alarms + rejections),
         auc_roc: auc_roc(&descending),
         pr_auc: average_precision(&descending),
-        ece: calibration_error(outcomes),
+        ece: calibration_error(outcomes.iter().map(|o| (o.score, o.positive, 1.0))),
     }
 }
 
@@ -144,15 +144,17 @@ fn average_precision(descending: &[Outcome]) -> Option<f64> {
     (positives > 0 && positives < descending.len()).then(|| area / positives as f64)
 }
 
-fn calibration_error(outcomes: &[Outcome]) -> Option<f64> {
-    let mut surplus = [0.0; ECE_BINS];
-    for outcome in outcomes {
-        let bin = ((outcome.score * ECE_BINS as f64) as usize).min(ECE_BINS - 1);
+/// The expected calibration error of scores and answers, each counting as much as its weight.
+pub(crate) fn calibration_error(rows: impl Iterator<Item = (f64, bool, f64)>) -> Option<f64> {
+    let (mut surplus, mut all) = ([0.0; ECE_BINS], 0.0);
+    for (score, positive, weight) in rows {
+        let bin = ((score * ECE_BINS as f64) as usize).min(ECE_BINS - 1);
         if let Some(surplus) = surplus.get_mut(bin) {
-            *surplus += outcome.score - if outcome.positive { 1.0 } else { 0.0 };
+            *surplus += weight * (score - if positive { 1.0 } else { 0.0 });
         }
+        all += weight;
     }
-    (!outcomes.is_empty()).then(|| surplus.iter().map(|s| s.abs()).sum::<f64>() / outcomes.len() as f64)
+    (all > 0.0).then(|| surplus.iter().map(|s| s.abs()).sum::<f64>() / all)
 }
 
 #[cfg(test)]

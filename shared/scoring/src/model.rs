@@ -7,6 +7,7 @@ use features::text::{Reading, Tokenised, WeightedBucket, folded, plain, tokenise
 use thiserror::Error;
 
 use crate::bundle::{Bundle, MODEL_FILE};
+use crate::deployment::{CalibrationError, DeploymentCalibration};
 use crate::explain;
 use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
 use crate::runtime::{LinearSession, Onnx, Run};
@@ -19,7 +20,7 @@ pub enum LoadError {
     /// The bytes are not those that were asked for, or were changed.
     #[error("the {part} has the digest `{actual}`, wanted is `{expected}`")]
     Digest {
-        /// `manifest`, `graph`, `transformer` or `vocabulary`.
+        /// `manifest`, `calibration`, `graph`, `transformer` or `vocabulary`.
         part: &'static str,
         /// What it should be.
         expected: String,
@@ -42,6 +43,9 @@ pub enum LoadError {
     /// The transformer's vocabulary cannot be used.
     #[error("reading the model's vocabulary")]
     Vocabulary(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The deployment's calibration cannot be used.
+    #[error("reading the deployment's calibration")]
+    Calibration(#[source] CalibrationError),
     /// ONNX Runtime refused the graph.
     #[error("loading the model's graph")]
     Graph(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -68,7 +72,7 @@ pub enum ScoreError {
 pub struct Scored {
     /// The model's own probability, before calibration.
     pub raw: f64,
-    /// The calibrated probability of the harm.
+    /// The calibrated probability of the harm, on the deployment's own posts where it has a calibration of its own.
     pub calibrated: f64,
     /// The window that scored highest, in Unicode scalar values of the text; the first of equals.
     pub window: Range<usize>,
@@ -101,6 +105,7 @@ pub struct TextModel {
     manifest: Manifest,
     session: LinearSession,
     transformer: Option<Transformer>,
+    deployment: Option<DeploymentCalibration>,
 }
 
 /// Names of a transformer's outputs that are scores of classes.
@@ -139,23 +144,33 @@ impl Best {
 }
 
 impl TextModel {
-    /// Verifies and loads a model. The manifest must have the digest `expected_sha256`, if given, and the graph the
-    /// one that the manifest names, before ONNX Runtime sees a byte; then the graph is tried once.
+    /// Verifies and loads a model. It must have the digest `expected_sha256`, if given ([`Bundle::sha256`]), and each file the
+    /// one that another names, before ONNX Runtime sees a byte; then the graph is tried once.
     pub fn load(onnx: &Onnx, bundle: &Bundle, expected_sha256: Option<&str>) -> Result<Self, LoadError> {
         let sha256 = bundle.sha256();
         if let Some(expected) = expected_sha256 {
-            same_digest("manifest", expected, &sha256)?;
+            same_digest(if bundle.calibration().is_some() { "calibration" } else { "manifest" }, expected, &sha256)?;
         }
         let manifest: Manifest = serde_json::from_slice(&bundle.manifest).map_err(LoadError::Manifest)?;
         check(&manifest)?;
         same_digest("graph", &manifest.model.sha256, &sha256_hex(&bundle.model))?;
         let session = LinearSession::load(onnx, &bundle.model).map_err(LoadError::Graph)?;
-        let identity = ModelRef { name: manifest.name.clone(), version: manifest.version.clone(), sha256 };
+        let model = ModelRef {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            sha256: sha256_hex(&bundle.manifest),
+        };
+        let read = |bytes| DeploymentCalibration::read(bytes, &model);
+        let deployment = bundle.calibration().map(read).transpose().map_err(LoadError::Calibration)?;
+        let identity = match &deployment {
+            None => model,
+            Some(own) => ModelRef { version: format!("{}+{}", model.version, own.version), sha256, ..model },
+        };
         let transformer = match &manifest.transformer {
             Some(second) => Some(Transformer::load(onnx, second, bundle)?),
             None => None,
         };
-        let model = Self { identity, manifest, session, transformer };
+        let model = Self { identity, manifest, session, transformer, deployment };
         model.try_last_bucket().map_err(LoadError::Trial)?;
         Ok(model)
     }
@@ -175,6 +190,11 @@ impl TextModel {
         &self.manifest
     }
 
+    /// The deployment's own calibration, where it has one.
+    pub fn deployment(&self) -> Option<&DeploymentCalibration> {
+        self.deployment.as_ref()
+    }
+
     /// Whether the model was trained for a language (BCP 47; its primary subtag counts). A text that does not say its
     /// language counts as supported.
     pub fn supports(&self, lang: Option<&str>) -> bool {
@@ -191,7 +211,7 @@ impl TextModel {
         let Some((transformer, second)) = self.second_stage(&linear) else {
             return Ok(Scored {
                 raw: six_decimals(sigmoid(linear.run.logit)),
-                calibrated: six_decimals(self.manifest.calibration.probability(linear.run.logit)),
+                calibrated: self.deployed(self.manifest.calibration.probability(linear.run.logit)),
                 window: linear.place(&readings),
                 stage: Stage::Linear,
             });
@@ -201,10 +221,16 @@ impl TextModel {
         let end = best.pieces.iter().map(|piece| piece.chars.end as usize).max().unwrap_or(start);
         Ok(Scored {
             raw: six_decimals(sigmoid(best.logit)),
-            calibrated: six_decimals(second.calibration.probability(best.logit, linear.run.logit)),
+            calibrated: self.deployed(second.calibration.probability(best.logit, linear.run.logit)),
             window: readings.get(best.reading).map_or(0..0, |reading| reading.raw(start..end)),
             stage: Stage::Transformer,
         })
+    }
+
+    /// The deployment's probability for the model's, rounded. What it maps is rounded too, because it was fitted on recorded scores.
+    fn deployed(&self, probability: f64) -> f64 {
+        let score = six_decimals(probability);
+        self.deployment.as_ref().map_or(score, |own| six_decimals(own.mapping.apply(score)))
     }
 
     /// The transformer, where the linear graph's answer is not clear enough to stand.
@@ -242,7 +268,7 @@ impl TextModel {
     }
 
     /// The words that raised the score of the window that counts, at most five, heaviest first. A weight is the word's
-    /// share of the calibrated log-odds, rounded to two decimals. From the linear graph n-grams are shared out evenly over their words;
+    /// share of the log-odds as the manifest calibrates them, rounded to two decimals. From the linear graph n-grams are shared out evenly over their words;
     /// where the transformer scored and `runs` is not 0, the weight is what the log-odds lose without the word, found by as many runs of
     /// the transformer at most, words that the linear graph finds heavy first.
     pub fn explain(&self, text: &str, runs: usize) -> Result<Explained, ScoreError> {
