@@ -26,6 +26,8 @@ pub(crate) struct BestPieces {
     pub reading: usize,
     /// Its pieces.
     pub pieces: Vec<Piece>,
+    /// Windows read to find it, a run each.
+    pub runs: usize,
 }
 
 impl Transformer {
@@ -64,6 +66,12 @@ impl Transformer {
     /// The highest log-odds of all windows of all readings; the first of equals. A reading whose pieces are those of the one before is
     /// not read twice.
     pub(crate) fn best(&self, readings: &[Reading]) -> Result<BestPieces, ScoreError> {
+        self.best_of(readings, usize::MAX)
+    }
+
+    /// As [`Self::best`], of the first `most` windows of each reading.
+    pub(crate) fn best_of(&self, readings: &[Reading], most: usize) -> Result<BestPieces, ScoreError> {
+        let mut runs = 0;
         let mut best: Option<BestPieces> = None;
         let mut before: Option<Vec<Piece>> = None;
         for (index, reading) in readings.iter().enumerate() {
@@ -71,16 +79,17 @@ impl Transformer {
             if before.as_ref().is_some_and(|before| before.iter().map(|p| p.id).eq(pieces.iter().map(|p| p.id))) {
                 continue;
             }
-            for window in windows(pieces.len(), self.window) {
+            for window in windows(pieces.len(), self.window).into_iter().take(most) {
                 let pieces = pieces.get(window).unwrap_or_default();
                 let logit = self.logit(pieces)?;
+                runs += 1;
                 if best.as_ref().is_none_or(|best| logit > best.logit) {
-                    best = Some(BestPieces { logit, reading: index, pieces: pieces.to_vec() });
+                    best = Some(BestPieces { logit, reading: index, pieces: pieces.to_vec(), runs });
                 }
             }
             before = Some(pieces);
         }
-        best.ok_or(ScoreError::NotFinite)
+        best.map(|best| BestPieces { runs, ..best }).ok_or(ScoreError::NotFinite)
     }
 
     fn logit(&self, pieces: &[Piece]) -> Result<f64, ScoreError> {
