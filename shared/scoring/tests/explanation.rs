@@ -214,7 +214,7 @@ fn check(text: &str, scored: &Scored, spans: &[Span]) {
 fn explanations_agree_with_annotators_and_are_what_the_score_rests_on() {
     let Some(posts) = marked() else { return };
     let model = cascade();
-    let step = posts.len() / 200;
+    let step = posts.len() / 150;
     let (mut found, mut all) = (Vec::new(), Vec::new());
     for (seed, post) in posts.iter().step_by(step).enumerate() {
         let scored = model.score(&post.text).unwrap();
@@ -227,7 +227,7 @@ fn explanations_agree_with_annotators_and_are_what_the_score_rests_on() {
         found.push(spans.each_ref().map(|spans| f1(&named(&words(&post.text), spans), &post.gold)));
         all.extend(falls(&model, &post.text, &scored, &spans[1], seed as u64));
     }
-    assert!(found.len() >= 80, "{} of the posts are above approve", found.len());
+    assert!(found.len() >= 60, "{} of the posts are above approve", found.len());
     let [linear, occlusion] = [0, 1].map(|form| mean(&found, |found| found[form]));
     println!("token F1 over {} posts: {linear:.3} linear, {occlusion:.3} by occlusion", found.len());
     assert!(linear >= LEAST_F1 && occlusion >= LEAST_F1, "{linear}, {occlusion}");
