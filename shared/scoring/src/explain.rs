@@ -7,7 +7,11 @@ use domain::Span;
 use features::text::{NgramSpec, Tokenised, View, WeightedBucket, ngrams};
 
 /// Spans given at most.
-pub(crate) const MOST_SPANS: usize = 5;
+const MOST_SPANS: usize = 5;
+
+/// A span is named from this share of the heaviest one's weight. Annotators mark few words, and more spans agree less with them:
+/// chosen on half of HateXplain's validation posts (EXPLANATION.md).
+const LEAST_SHARE: f64 = 0.2;
 
 /// The words of a window with their weights. A bucket's share is divided evenly over the n-grams that fell into it, an n-gram's
 /// over the tokens it covers; pieces of one long word are one span.
@@ -46,8 +50,8 @@ pub(crate) fn spans(
     spans
 }
 
-/// The heaviest spans with weights of two decimals above zero, `most` of them; those that touch the same characters are one.
-pub(crate) fn heaviest(mut spans: Vec<Span>, most: usize) -> Vec<Span> {
+/// The spans with weights of two decimals above zero, heaviest first; those that touch the same characters are one.
+pub(crate) fn ordered(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_by_key(|span| (span.start, span.end));
     spans.dedup_by(|next, last| {
         let same = next.start < last.end;
@@ -62,6 +66,13 @@ pub(crate) fn heaviest(mut spans: Vec<Span>, most: usize) -> Vec<Span> {
     }
     spans.retain(|span| span.weight > 0.0);
     spans.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.start.cmp(&b.start)));
-    spans.truncate(most);
+    spans
+}
+
+/// What an explanation names of [`ordered`] spans: the first few, without those that weigh little beside the first.
+pub(crate) fn named(mut spans: Vec<Span>) -> Vec<Span> {
+    let least = spans.first().map_or(0.0, |heaviest| heaviest.weight * LEAST_SHARE);
+    spans.retain(|span| span.weight >= least);
+    spans.truncate(MOST_SPANS);
     spans
 }

@@ -1,6 +1,6 @@
 //! From a post to its decision record: the one path that the Lambda and the command share, without I/O or clock.
 
-use crate::TextModel;
+use crate::{Scored, TextModel};
 use domain::policy::Decision;
 use domain::{
     Availability, DecisionRecord, Evidence, Explanation, Policy, Post, PostFacts, Score, ScoreState, Setting,
@@ -21,12 +21,6 @@ pub struct Judge {
     pub degraded: Vec<String>,
 }
 
-/// Runs of a transformer that the explanation of a decision may cost: each takes as long as scoring the post did. Counted rather than timed, so that
-/// the same post is explained alike on any machine.
-const RUNS: usize = 6;
-/// Where an explanation was asked for.
-const MOST_RUNS: usize = 64;
-
 /// The text of a post, as far as it could be had.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Text {
@@ -45,6 +39,17 @@ pub enum Explain {
     AboveApprove,
     /// For everything.
     Always,
+}
+
+impl Explain {
+    /// Runs of a transformer that an explanation may cost, as [`TextModel::explain`] counts them. Counted rather than timed, so that the
+    /// same post is explained alike on any machine; more where the explanation was asked for.
+    pub const fn runs(self) -> usize {
+        match self {
+            Self::AboveApprove => 6,
+            Self::Always => 64,
+        }
+    }
 }
 
 /// A post with what was looked up about it.
@@ -75,7 +80,8 @@ impl Judge {
             is_reply: post.reply_to.is_some(),
         };
         let mut evidence = Evidence::of(post.revision, facts);
-        evidence.scores.insert(self.model.harm().to_owned(), self.score(post, text));
+        let (score, scored) = self.score(post, text);
+        evidence.scores.insert(self.model.harm().to_owned(), score);
         evidence.features = self.definitions.compute(post, received_at, lookup);
         // No model looks at media yet.
         evidence.media = if post.media.is_empty() { Availability::None } else { Availability::Unavailable };
@@ -96,7 +102,8 @@ impl Judge {
         let mut record = DecisionRecord::new(who, &evidence, &self.policy, judgement, setting);
         if explained
             && let Text::Known(text) = text
-            && let Ok(explained) = self.model.explain(text, if explain == Explain::Always { MOST_RUNS } else { RUNS })
+            && let Some(scored) = &scored
+            && let Ok(explained) = self.model.explain(text, scored, explain.runs())
             && !explained.spans.is_empty()
         {
             record.explanation = Some(Explanation { method: explained.method.to_owned(), spans: explained.spans });
@@ -104,21 +111,22 @@ impl Judge {
         record
     }
 
-    fn score(&self, post: &Post, text: &Text) -> Score {
+    /// The score as evidence, and as it came from the model where it did.
+    fn score(&self, post: &Post, text: &Text) -> (Score, Option<Scored>) {
         let identity = self.model.identity();
         let model = format!("{}@{}", identity.name, identity.version);
         let unavailable = Score::unavailable(model.clone());
         match text {
-            Text::None => Score { state: ScoreState::Skipped, ..unavailable },
-            Text::Unavailable => unavailable,
+            Text::None => (Score { state: ScoreState::Skipped, ..unavailable }, None),
             // A language that the model has not learned counts as unavailable evidence.
-            Text::Known(_) if !self.model.supports(post.lang.as_deref()) => unavailable,
-            Text::Known(text) => self.model.score(text).map_or(unavailable, |scored| Score {
-                raw: Some(scored.raw),
-                calibrated: Some(scored.calibrated),
-                model,
-                state: ScoreState::Ok,
-            }),
+            Text::Known(text) if self.model.supports(post.lang.as_deref()) => match self.model.score(text) {
+                Ok(scored) => {
+                    let (raw, calibrated) = (Some(scored.raw), Some(scored.calibrated));
+                    (Score { raw, calibrated, model, state: ScoreState::Ok }, Some(scored))
+                }
+                Err(_) => (unavailable, None),
+            },
+            Text::Known(_) | Text::Unavailable => (unavailable, None),
         }
     }
 }

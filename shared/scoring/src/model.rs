@@ -94,8 +94,10 @@ pub enum Stage {
 pub struct Explained {
     /// `linear` for the shares of the linear graph, `occlusion` for what the transformer loses with a word.
     pub method: &'static str,
-    /// Heaviest first, five at most.
+    /// Heaviest first, five at most; places in the raw text.
     pub spans: Vec<Span>,
+    /// How often the transformer ran for it.
+    pub runs: usize,
 }
 
 /// A model ready to score. Shared between threads; runs of one model follow each other.
@@ -267,31 +269,48 @@ impl TextModel {
         Ok(Some(exp.map(|exp| exp / sum)))
     }
 
-    /// The words that raised the score of the window that counts, at most five, heaviest first. A weight is the word's
-    /// share of the log-odds as the manifest calibrates them, rounded to two decimals. From the linear graph n-grams are shared out evenly over their words;
-    /// where the transformer scored and `runs` is not 0, the weight is what the log-odds lose without the word, found by as many runs of
-    /// the transformer at most, words that the linear graph finds heavy first.
-    pub fn explain(&self, text: &str, runs: usize) -> Result<Explained, ScoreError> {
-        let readings = readings(text);
+    /// The words that raised a score, heaviest first: five at most, none below a fifth of the heaviest. `scored` is what [`Self::score`]
+    /// gave for this text; only its window is read again. A weight is the word's share of the calibrated log-odds, rounded to two
+    /// decimals. From the linear graph n-grams are shared out evenly over their words; where the transformer scored and `runs` is not 0,
+    /// the weight is what the log-odds lose without the word, tried for the words that the linear graph finds heavy first.
+    /// The transformer runs `runs` times at most, once for each reading of the window and once for each word tried; where that is too
+    /// few, or no word is missed, the linear graph explains.
+    pub fn explain(&self, text: &str, scored: &Scored, runs: usize) -> Result<Explained, ScoreError> {
+        let window: String = text.chars().skip(scored.window.start).take(scored.window.len()).collect();
+        let readings = readings(&window);
         let linear = self.best(&readings)?;
         let slope = self.manifest.calibration.slope;
         let shares = linear.run.contributions.iter().map(|share| f64::from(*share) * slope);
         let weighted: Vec<_> = linear.input.iter().copied().zip(shares).collect();
         let spans = explain::spans(&linear.text, linear.window.clone(), &self.manifest.ngrams, &weighted);
-        let spans = explain::heaviest(linear.raw(&readings, spans), usize::MAX);
-        let explained = |method, spans| Explained { method, spans: explain::heaviest(spans, explain::MOST_SPANS) };
-        match self.second_stage(&linear) {
-            Some((transformer, second)) if runs > 0 => {
-                let best = transformer.best(&readings, |text| self.suspicion(text))?;
-                let Some(reading) = readings.get(best.reading) else { return Err(ScoreError::NotFinite) };
-                let mut found = transformer.occlusion(&best, reading, &spans, runs)?;
-                for span in &mut found {
-                    span.weight *= second.calibration.transformer;
-                }
-                Ok(explained("occlusion", found))
-            }
-            _ => Ok(explained("linear", spans)),
+        let spans = explain::ordered(linear.raw(&readings, spans));
+        let explained = |method, spans, runs| {
+            let whole = |span: Span| Span {
+                start: span.start + scored.window.start,
+                end: span.end + scored.window.start,
+                ..span
+            };
+            Explained { method, spans: explain::named(spans).into_iter().map(whole).collect(), runs }
+        };
+        let second = self.transformer.as_ref().zip(self.manifest.transformer.as_ref());
+        let Some((transformer, second)) =
+            second.filter(|_| scored.stage == Stage::Transformer && runs > readings.len())
+        else {
+            return Ok(explained("linear", spans, 0));
+        };
+        let best = transformer.first(&readings)?;
+        let Some(reading) = readings.get(best.reading) else { return Err(ScoreError::NotFinite) };
+        let mut missed = transformer.occlusion(&best, reading, &spans, runs.saturating_sub(best.runs))?;
+        let runs = best.runs + missed.len();
+        // What the score loses with a word: the transformer's part as found, the linear graph's by its share.
+        let linear_share = second.calibration.linear / slope;
+        for span in &mut missed {
+            let touched = spans.iter().filter(|share| share.start < span.end && span.start < share.end);
+            let shares: f64 = touched.map(|share| share.weight).sum();
+            span.weight = span.weight * second.calibration.transformer + shares * linear_share;
         }
+        let missed = explain::ordered(missed);
+        Ok(if missed.is_empty() { explained("linear", spans, runs) } else { explained("occlusion", missed, runs) })
     }
 
     /// The model step alone, from features to calibrated probability: for benches/model.rs.

@@ -31,6 +31,8 @@ pub(crate) struct BestPieces {
     pub reading: usize,
     /// Its pieces.
     pub pieces: Vec<Piece>,
+    /// Windows read to find it, a run each.
+    pub runs: usize,
 }
 
 impl Transformer {
@@ -74,6 +76,20 @@ impl Transformer {
         readings: &[Reading],
         suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
     ) -> Result<BestPieces, ScoreError> {
+        self.best_of(readings, |windows, pieces, text| most_suspicious(windows, pieces, text, &suspicion))
+    }
+
+    /// As [`Self::best`], of the first window of each reading.
+    pub(crate) fn first(&self, readings: &[Reading]) -> Result<BestPieces, ScoreError> {
+        self.best_of(readings, |windows, _, _| Ok(windows.into_iter().take(1).collect()))
+    }
+
+    fn best_of(
+        &self,
+        readings: &[Reading],
+        choose: impl Fn(Vec<Range<usize>>, &[Piece], &str) -> Result<Vec<Range<usize>>, ScoreError>,
+    ) -> Result<BestPieces, ScoreError> {
+        let mut runs = 0;
         let mut best: Option<BestPieces> = None;
         let mut before: Option<Vec<Piece>> = None;
         for (index, reading) in readings.iter().enumerate() {
@@ -81,17 +97,18 @@ impl Transformer {
             if before.as_ref().is_some_and(|before| before.iter().map(|p| p.id).eq(pieces.iter().map(|p| p.id))) {
                 continue;
             }
-            for window in most_suspicious(windows(pieces.len(), self.window), &pieces, reading.text(), &suspicion)? {
+            for window in choose(windows(pieces.len(), self.window), &pieces, reading.text())? {
                 let pieces = pieces.get(window).unwrap_or_default();
                 let outputs = self.outputs(pieces)?;
+                runs += 1;
                 let logit = outputs.first().copied().ok_or(ScoreError::NotFinite)?;
                 if best.as_ref().is_none_or(|best| logit > best.logit) {
-                    best = Some(BestPieces { logit, outputs, reading: index, pieces: pieces.to_vec() });
+                    best = Some(BestPieces { logit, outputs, reading: index, pieces: pieces.to_vec(), runs });
                 }
             }
             before = Some(pieces);
         }
-        best.ok_or(ScoreError::NotFinite)
+        best.map(|best| BestPieces { runs, ..best }).ok_or(ScoreError::NotFinite)
     }
 
     fn logit(&self, pieces: &[Piece]) -> Result<f64, ScoreError> {

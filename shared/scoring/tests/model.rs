@@ -6,6 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{NGRAMS, baseline, bundle, model, onnx};
+use domain::Span;
 use features::text::{View, ngrams, tokenise};
 use scoring::onnx::linear_graph;
 use scoring::{Bundle, LoadError, ScoreError, TextModel};
@@ -23,6 +24,11 @@ fn graph(words: &[(&str, f32)]) -> Vec<u8> {
         });
     }
     linear_graph(&weights, 0.5)
+}
+
+/// What the linear graph says.
+fn explained(model: &TextModel, text: &str) -> Vec<Span> {
+    model.explain(text, &model.score(text).unwrap(), 0).unwrap().spans
 }
 
 fn refusal(bundle: &Bundle) -> LoadError {
@@ -89,7 +95,7 @@ fn of_a_long_text_the_worst_window_counts_and_is_explained() {
     let scored = model.score(&text).unwrap();
     assert!(scored.window.contains(&start));
     assert!(scored.calibrated > model.score(&filler).unwrap().calibrated);
-    let spans = model.explain(&text, 0).unwrap().spans;
+    let spans = explained(&model, &text);
     assert_eq!(spans.len(), 1);
     assert_eq!((spans[0].start, spans[0].end), (start, start + 5));
     // Alone in the window its share is all but the offset, times the slope of two.
@@ -103,11 +109,11 @@ fn an_explanation_names_the_heaviest_words_first_and_five_at_most() {
         [("one", 1.0), ("two", 2.0), ("three", 3.0), ("four", 4.0), ("five", 5.0), ("six", 6.0), ("nice", -9.0)];
     let model = TextModel::load(&onnx(), &bundle(graph(&words), |_| ()), None).unwrap();
     let text = "ONE two three nice four five six";
-    let spans = model.explain(text, 0).unwrap().spans;
+    let spans = explained(&model, text);
     let named: Vec<&str> = spans.iter().map(|s| &text[s.start..s.end]).collect();
     assert_eq!(named, ["six", "five", "four", "three", "two"]);
     assert!(spans.iter().all(|s| s.weight > 0.0 && (s.weight * 100.0).fract().abs() < 1e-9));
-    assert_eq!(model.explain("", 0).unwrap().spans, []);
+    assert_eq!(explained(&model, ""), []);
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn child() {
     for number in 0..200 {
         model.score(&format!("post number {number}")).unwrap();
     }
-    model.explain("a text to explain", 2).unwrap();
+    let scored = model.score("a text to explain").unwrap();
+    model.explain("a text to explain", &scored, 2).unwrap();
     // A telemetry thread would have had its time to wake up.
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!((open(), threads()), before);

@@ -60,7 +60,8 @@ fn a_model_learns_the_words_that_decide_and_is_calibrated() {
     assert!((metrics.recall.unwrap() - 0.625).abs() < 0.05, "{metrics:?}");
     assert!((metrics.precision.unwrap() - 0.833).abs() < 0.05, "{metrics:?}");
     assert!(metrics.ece.unwrap() < 0.03, "{metrics:?}");
-    let spans = model.explain("Cooks 77 are rotten at night", 0).unwrap().spans;
+    let text = "Cooks 77 are rotten at night";
+    let spans = model.explain(text, &model.score(text).unwrap(), 0).unwrap().spans;
     assert_eq!((spans[0].start, spans[0].end), (13, 19));
 }
 

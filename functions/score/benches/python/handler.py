@@ -276,7 +276,7 @@ class Scored:
                 self.best[owner] = (float(logit), number, shares)
 
     def spans(self, place):
-        """At most five words that raised a text's score, as (start, end, weight)."""
+        """At most five words that raised a text's score, none below a fifth of the first, as (start, end, weight)."""
         _, number, shares = self.best[place]
         low, high = self.edges[number], self.edges[number + 1]
         if low == high:
@@ -298,7 +298,7 @@ class Scored:
         spans = [(begin, stop, math.floor(weight * 100 + 0.5) / 100) for begin, stop, weight in spans]
         spans = [span for span in spans if span[2] > 0]
         spans.sort(key=lambda span: (-span[2], span[0]))
-        return spans[:5]
+        return [span for span in spans[:5] if span[2] >= spans[0][2] * 0.2]
 
 
 def sigmoid(x):

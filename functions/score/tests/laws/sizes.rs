@@ -1,8 +1,9 @@
 //! What a decision costs: bytes of the stored item, and calls to AWS for a batch of ten.
 
 use crate::common::*;
-use domain::DecisionRecord;
 use domain::policy::Decision;
+use domain::{DecisionRecord, Span};
+use scoring::{Explain, TextModel};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use store::{Deadline, FeatureStore, item_size, write_units};
 const POST_ID: &str = "6f9619ff-8b86-d011-b42d-00cf4fc96401";
 const AUTHOR_ID: &str = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
 const LATER: u64 = 12;
+/// Five of its words are explained.
+const FIVE: &str = "Immigrants are vermin, filth, scum, rats and parasites.";
 
 /// A post as a platform sends it: UUIDs for ids, all features of its author known, all facts given.
 async fn stored(text: &str, revision: u64, post: &str) -> DecisionRecord {
@@ -29,6 +32,11 @@ async fn stored(text: &str, revision: u64, post: &str) -> DecisionRecord {
     record
 }
 
+/// The spans that the function finds.
+fn explained(model: &TextModel, text: &str) -> Vec<Span> {
+    model.explain(text, &model.score(text).unwrap(), Explain::AboveApprove.runs()).unwrap().spans
+}
+
 fn spans(record: &DecisionRecord) -> usize {
     record.explanation.as_ref().map_or(0, |explanation| explanation.spans.len())
 }
@@ -45,7 +53,7 @@ async fn a_typical_record_keeps_its_explanation_and_its_price() {
     ] {
         let record = stored(text, revision, POST_ID).await;
         assert_eq!(record.decision, decision);
-        let explained = if decision == Decision::Approve { 0 } else { model.explain(text, 0).unwrap().spans.len() };
+        let explained = if decision == Decision::Approve { 0 } else { explained(&model, text).len() };
         let size = item_size(&record);
         println!("item.bytes={size} decision={} spans={}/{explained}", decision.as_str(), spans(&record));
         assert_eq!(write_units(size), units, "{} of {size} bytes", decision.as_str());
@@ -57,14 +65,14 @@ async fn a_typical_record_keeps_its_explanation_and_its_price() {
 /// The lightest spans go where that saves a write unit, and none goes where it does not.
 #[tokio::test]
 async fn spans_are_left_out_only_where_that_saves_a_unit() {
-    let full = judge(None).model.explain(HATEFUL, 6).unwrap().spans;
+    let full = explained(&judge(None).model, FIVE);
     assert_eq!(full.len(), 5);
     let mut seen = std::collections::BTreeSet::new();
     // No author and no facts leave room; a longer id takes it.
     for bytes in (1..=256).step_by(5) {
         let world = Arc::new(World::default());
         let id = "p".repeat(bytes);
-        assert_eq!(deliver(&app(&world), &[post_with(&id, json!({ "text": HATEFUL }))]).await, Vec::<usize>::new());
+        assert_eq!(deliver(&app(&world), &[post_with(&id, json!({ "text": FIVE }))]).await, Vec::<usize>::new());
         let record = world.record(&id, 1).unwrap();
         let kept = record.explanation.clone().unwrap().spans;
         assert_eq!(kept, full[..kept.len()], "the heaviest first");
