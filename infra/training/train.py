@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -163,6 +164,8 @@ def main():
     args.add_argument("--vocabulary", type=int, default=18000)
     args.add_argument("--start", type=Path, help="a checkpoint, model.pt, to start from instead of the base model")
     args.add_argument("--limit", type=int, help="corpus rows a pass, for a trial")
+    args.add_argument("--base", type=Path, help="folder of the base model (config.json, vocab.txt, model.safetensors) instead of MiniLM's")
+    args.add_argument("--save-every", type=int, default=300, help="steps after which the state is saved")
     args = args.parse_args()
     import torch
     random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
@@ -172,7 +175,7 @@ def main():
     rows = [row for row in corpora if row["weight"] > 0]
     noisy, swapped, made = of_our_own(7)
     vocabulary = args.out / "vocab.txt"
-    folder = base_folder()
+    folder = args.base or base_folder()
     if not vocabulary.exists():
         sentences = [row["plain"] for row in readings(made)] if made else []
         kept, full = pruned_vocabulary(folder, [row["plain"] for row in rows] + sentences, args.vocabulary)
@@ -193,6 +196,8 @@ def main():
         model.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
         step = saved["step"]
         print(f"resuming at step {step}", flush=True)
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     started, at = time.time(), 0
     passes = int(np.ceil(args.epochs))
     for epoch in range(passes):
@@ -229,11 +234,14 @@ def main():
             if at % 25 == 0:
                 spent = time.time() - started
                 print(f"step {at}/{schedule_steps} loss {mean:.4f} {spent:.0f} s, {spent / (at - step) * (schedule_steps - at):.0f} s left", flush=True)
-            if at % 300 == 0:
+            if at % args.save_every == 0 or stopped:
                 torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": at}, state.with_suffix(".new"))
                 state.with_suffix(".new").rename(state)
+            if stopped:
+                print(f"stopped and saved at step {at}; the same command goes on from there", flush=True)
+                sys.exit(128 + signal.SIGTERM)
     torch.save(model.state_dict(), out / "model.pt")
-    (out / "run.json").write_text(json.dumps({"seed": args.seed, "steps": schedule_steps, "seconds": round(time.time() - started), "texts_a_pass": len(examples), "synthetic": len(made), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float))}}))
+    (out / "run.json").write_text(json.dumps({"seed": args.seed, "steps": schedule_steps, "seconds": round(time.time() - started), "texts_a_pass": len(examples), "synthetic": len(made), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float)) and k != "save_every"}}))
 
 
 if __name__ == "__main__":
