@@ -119,7 +119,7 @@ def trained(tmp_path_factory, corpora, base):
     variables = {"MODERATO_DATA": str(corpora)}
 
     def command(name):
-        options = ["--seed", "1", "--limit", "60", "--epochs", "0.2", "--rate", "0.003", "--save-every", "5"]
+        options = ["--seed", "1", "--limit", "400", "--ours", "200", "--epochs", "2", "--tokens", "256", "--rate", "0.003", "--save-every", "5"]
         return [str(part) for part in (TORCH, TRAINING / "train.py", "--base", base, "--out", out / name, *options)]
 
     answer = run(*command("whole"), **variables)

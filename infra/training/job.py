@@ -155,7 +155,10 @@ def main():
     args.add_argument("--seeds", nargs="+", default=["1", "2"])
     args.add_argument("--out", type=Path, default=ROOT / ".local/training")
     args.add_argument("--take", type=Path, help="folder into which the first seed's model is put")
-    args, options = args.parse_known_args()
+    for name, kind in HYPERPARAMETERS.items():
+        args.add_argument(f"--{name}", type=kind, dest=f"train {name}", metavar=name.upper(), help="as train.py has it")
+    args = args.parse_args()
+    options = [part for name in HYPERPARAMETERS if (value := getattr(args, f"train {name}")) is not None for part in (f"--{name}", str(value))]
     if args.how == "train":
         return in_container(args.root)
     try:

@@ -147,11 +147,12 @@ def epoch_examples(rows, made, texts, rng, noisy, swapped):
     return [(ids, labels, weight) for ids, (_, labels, weight) in zip(texts.ids([k[0] for k in kept]), kept)]
 
 
-def of_our_own(seed):
-    """Evasions, swaps of groups, and sentences of our own (augment.py); others with another seed."""
+def of_our_own(seed, most=None):
+    """Evasions, swaps of groups, and sentences of our own (augment.py), `most` at most; others with another seed."""
     sys.path.insert(0, str(HERE))
     from augment import noisy, swapped, synthetic
-    return noisy, swapped, list(synthetic(random.Random(seed)))
+    made = list(synthetic(random.Random(seed)))
+    return noisy, swapped, made if most is None else random.Random(seed).sample(made, min(most, len(made)))
 
 
 def main():
@@ -164,6 +165,7 @@ def main():
     args.add_argument("--vocabulary", type=int, default=18000)
     args.add_argument("--start", type=Path, help="a checkpoint, model.pt, to start from instead of the base model")
     args.add_argument("--limit", type=int, help="corpus rows a pass, for a trial")
+    args.add_argument("--ours", type=int, help="sentences of our own a pass, for a trial")
     args.add_argument("--base", type=Path, help="folder of the base model (config.json, vocab.txt, model.safetensors) instead of MiniLM's")
     args.add_argument("--save-every", type=int, default=300, help="steps after which the state is saved")
     args = args.parse_args()
@@ -173,7 +175,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     corpora = rows_of(command("corpora"))
     rows = [row for row in corpora if row["weight"] > 0]
-    noisy, swapped, made = of_our_own(7)
+    noisy, swapped, made = of_our_own(7, args.ours)
     vocabulary = args.out / "vocab.txt"
     folder = args.base or base_folder()
     if not vocabulary.exists():
@@ -202,7 +204,7 @@ def main():
     passes = int(np.ceil(args.epochs))
     for epoch in range(passes):
         rng = random.Random(f"{args.seed}/{epoch}")
-        noisy, swapped, made = of_our_own(f"{args.seed}/{epoch}")
+        noisy, swapped, made = of_our_own(f"{args.seed}/{epoch}", args.ours)
         chosen = rng.sample(rows, args.limit) if args.limit else rows
         examples = epoch_examples(chosen, made, texts, rng, noisy, swapped)
         todo = batches(examples, args.tokens, rng)
