@@ -182,3 +182,21 @@ assert abs(found["distance"]["most"] - 0.1) < 1e-9, found
 """
     answer = run(TORCH, "-c", look, PYTHONPATH=str(TRAINING))
     assert answer.returncode == 0, answer.stderr
+
+
+@needs_torch
+def test_history_is_of_other_posts_and_a_new_author_has_none():
+    look = """
+import numpy as np, history
+row = lambda author, post, hate: {"author": author, "post": post, "hate": hate}
+told = history.Histories([row("a", 1, 1), row("a", 1, 1), row("a", 3, 0), row("b", 2, 0), row("c", 9, 1), row("c", 8, 0)])
+assert told.prior == 0.5
+assert told.counts(row("a", 1, 0), "other") == (0, 1) and told.counts(row("a", 1, 0), "any") == (2, 3)
+assert told.counts(row("a", 3, 0), "earlier") == (2, 2) and told.counts(row("a", 1, 0), "earlier") == (0, 0)
+features, known = told.features([row("new", 5, 1), row("a", 7, 1)], "other")
+assert features[0].tolist() == [0, 1] and features[1][0] > 0 and features[1][1] == 0 and known.tolist() == [0, 3]
+answers, p = np.array([0, 1, 1, 0]), np.array([0.1, 0.9, 0.7, 0.7])
+assert abs(history.ece(answers, p) - (0.1 + 0.1 + 0.4) / 4) < 1e-9
+"""
+    answer = run(TORCH, "-c", look, PYTHONPATH=str(TRAINING))
+    assert answer.returncode == 0, answer.stderr

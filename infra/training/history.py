@@ -136,14 +136,20 @@ def intervals(found, answers, authors, repeats, seed=1):
     return report
 
 
-def table(report):
-    shown = lambda told, sign="": f"{told['value']:{sign}.3f} ({told['interval'][0]:{sign}.3f} to {told['interval'][1]:{sign}.3f})"
-    lines = ["| setting | AUC-ROC | PR-AUC | macro-F1 | ECE |", "|---|---|---|---|---|"]
-    for name, told in report.items():
-        lines.append(f"| {name} | " + " | ".join(shown(told[m]) for m in MEASURES) + " |")
-    for name, told in list(report.items())[1:]:
-        lines.append(f"| {name}, less text alone | " + " | ".join(shown(told[m]["difference"], "+") for m in MEASURES) + " |")
-    return "\n".join(lines)
+def table(told):
+    """All figures as a table in Markdown."""
+    shown = lambda value, sign="": f"{value['value']:{sign}.3f} ({value['interval'][0]:{sign}.3f} to {value['interval'][1]:{sign}.3f})"
+    lines = ["| history, rows | setting | AUC-ROC | PR-AUC | macro-F1 | ECE |", "|---|---|---|---|---|---|"]
+    for name, setting in told["settings"].items():
+        place = f"{name}: {setting['rows']} rows, {setting['hateful']} hateful, {setting['authors']} authors"
+        for one, figures in setting["measures"].items():
+            lines.append(f"| {place} | {one} | " + " | ".join(shown(figures[m]) for m in MEASURES) + " |")
+            place = ""
+        for one, figures in list(setting["measures"].items())[1:]:
+            lines.append(f"| | {one}, less text alone | " + " | ".join(shown(figures[m]["difference"], "+") for m in MEASURES) + " |")
+    weights = {name.partition(",")[0]: setting["weights"] for name, setting in told["settings"].items()}
+    told_weights = (f"{name}: text {w['text']:.2f}, history {w['history']:.2f}, missing {w['missing']:+.2f}" for name, w in weights.items())
+    return "\n".join(lines) + "\n\nWeights of the joint model: " + "; ".join(told_weights) + "."
 
 
 def main():
@@ -163,7 +169,6 @@ def main():
     text, answers = log_odds(p), np.array([row["hate"] for row in held])
     authors = np.array([row["author"] for row in held])
     told = {"model": model, "rows": len(held), "hateful": int(answers.sum()), "authors": len(set(authors)), "prior": round(histories.prior, 4), "weight": histories.weight, "repeats": args.repeats, "settings": {}}
-    print(f"{model['name']}: {len(held)} rows of {len(set(authors))} authors, {answers.sum()} hateful\n")
     rng = np.random.default_rng(7)
     for which, title in HISTORIES.items():
         if which not in args.histories:
@@ -176,14 +181,14 @@ def main():
         found, weights = settings(text, history, answers, authors)
         for least in (0, 1, 5):
             chosen = known >= least
-            if which == "placebo" and least:
+            if which in ("any", "placebo") and least:
                 continue
             name = title if least == 0 else f"{title}, {least} or more known rows"
             print(f"... {name}", file=sys.stderr, flush=True)
             report = intervals({k: v[chosen] for k, v in found.items()}, answers[chosen], authors[chosen], args.repeats)
             told["settings"][name] = {"rows": int(chosen.sum()), "hateful": int(answers[chosen].sum()), "authors": len(set(authors[chosen])),
                                       "weights": {k: round(float(v), 3) for k, v in weights.items()}, "measures": report}
-            print(f"**{name}**: {chosen.sum()} rows, {answers[chosen].sum()} hateful, {len(set(authors[chosen]))} authors\n\n{table(report)}\n", flush=True)
+    print(f"`{model['name']}`, digest `{model['sha256'][:12]}…`\n\n{table(told)}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(told, indent=1) + "\n")
