@@ -57,11 +57,9 @@ test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
 
-train: build ## from the corpora in MODERATO_DATA to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=2; hours; PyTorch is installed for it
+train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=2; hours; PyTorch is installed for it
 	@[ -x .tools/training/bin/python ] || $(STEP) 'PyTorch and what belongs to it' sh -c 'python3 -m venv .tools/training && .tools/training/bin/pip install -q -r infra/training/requirements.in'
-	@for seed in $(or $(SEEDS),1 2); do OMP_WAIT_POLICY=PASSIVE MODERATO=$(MODERATO) .tools/training/bin/python infra/training/train.py --seed $$seed --epochs $(EPOCHS) || exit 1; done
-	@.tools/training/bin/python infra/training/export.py .local/training/seed-$(firstword $(or $(SEEDS),1 2)) --vocabulary .local/training/vocab.txt --out .local/training/export
-	@$(MODERATO) train --out shared/scoring/models/minilm-cascade --transformer .local/training/export
+	@MODERATO=$(MODERATO) .tools/training/bin/python infra/training/job.py --seeds $(or $(SEEDS),1 2) --epochs $(EPOCHS) --take shared/scoring/models/minilm-cascade
 
 simulate: build ## the fault world: make simulate SEEDS=n POSTS=m [SEED=k]
 	@cargo test --quiet --locked --release --workspace --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'

@@ -16,7 +16,9 @@ from samtranslator.translator.transform import transform
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAGS = {"Project", "Stage", "System", "Component", "Owner", "CostCenter"}
-FORGOTTEN_PREFIXES = ("quarantine/", "content/", "intake/")
+FORGOTTEN_PREFIXES = ("quarantine/", "content/", "intake/", "training/checkpoints/")
+# Actions for which AWS knows no resource.
+WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken"}
 
 
 class _NoManagedPolicies:
@@ -121,7 +123,7 @@ def explicit_permissions(template: dict) -> list[str]:
         for action, resources in actions.items():
             if "*" in action:
                 wrong.append(f"{role} may {action}")
-            wrong += [f"{role} may {action} on everything" for resource in resources if resource in ("*", "arn:aws:s3:::*")]
+            wrong += [f"{role} may {action} on everything" for resource in resources if resource in ("*", "arn:aws:s3:::*") and action not in WITHOUT_RESOURCE]
     functions = of_type(template, "AWS::Lambda::Function")
     roles = [_referred(function["Role"]) for function in functions.values()]
     if len(set(roles)) != len(roles):
@@ -302,6 +304,37 @@ def alarms_watch(template: dict) -> list[str]:
     return wrong
 
 
+def training_job(template: dict) -> dict:
+    """What the pipeline asks SageMaker for, every reference of the template replaced by its name."""
+    body, variables = template["Resources"]["TrainingPipeline"]["Properties"]["PipelineDefinition"]["PipelineDefinitionBody"]["Fn::Sub"]
+    for name in variables:
+        body = body.replace(f"${{{name}}}", "")
+    (step,) = json.loads(body)["Steps"]
+    return step["Arguments"]
+
+
+def training_is_wanted_first(template: dict) -> list[str]:
+    """Nothing of training exists unless an image is named; then it is tagged, bounded, on spot machines, and without network."""
+    wrong = []
+    if template["Parameters"]["TrainingImage"].get("Default") != "":
+        wrong.append("a stack has training by default")
+    for name, resource in template["Resources"].items():
+        ours = resource["Type"].startswith("AWS::SageMaker::") or name.startswith("Training")
+        if ours and resource.get("Condition") not in ("HasTraining", "HasTrainingLogs"):
+            wrong.append(f"{name}: there without an image for training")
+    job = training_job(template)
+    tags = {tag["Key"]: tag["Value"] for tag in job.get("Tags", [])}
+    if TAGS - tags.keys() or tags["Stage"] != "${Stage}" or tags["Project"] != "moderato":
+        wrong.append("the training job lacks tags: its machines would cost without a name")
+    if not job.get("EnableManagedSpotTraining") or not job.get("CheckpointConfig"):
+        wrong.append("the training job is not on spot machines with checkpoints")
+    if not job.get("EnableNetworkIsolation"):
+        wrong.append("the training job may reach the network")
+    if not 0 < job.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0) <= job["StoppingCondition"].get("MaxWaitTimeInSeconds", 0):
+        wrong.append("the training job may run for ever, or wait for less than it runs")
+    return wrong
+
+
 ALL = (
     tags_everywhere,
     explicit_permissions,
@@ -315,4 +348,5 @@ ALL = (
     queues_only_over_tls,
     senders_are_named,
     alarms_watch,
+    training_is_wanted_first,
 )

@@ -7,6 +7,11 @@ import pytest
 import rules
 import tomlkit
 
+HERE = "${AWS::Region}:${AWS::AccountId}"
+TRAINING_JOBS = f"arn:${{AWS::Partition}}:sagemaker:{HERE}:training-job/pipelines-*"
+TRAINING_REPOSITORY = f"arn:${{AWS::Partition}}:ecr:{HERE}:repository/${{TrainingRepository}}"
+TRAINING_LOG_STREAMS = f"arn:${{AWS::Partition}}:logs:{HERE}:log-group:/aws/sagemaker/TrainingJobs:log-stream:*"
+
 # The exact permissions of every role, action by action. A new line here is a decision: say in the change why.
 GRANTS = {
     "ScoreRole": {
@@ -32,6 +37,27 @@ GRANTS = {
         "kms:Decrypt": ["EncryptionKeyArn"],
         "kms:GenerateDataKey": ["EncryptionKeyArn"],
     },
+    # The two below exist only where training does.
+    "TrainingPipelineRole": {
+        "sagemaker:CreateTrainingJob": [TRAINING_JOBS],
+        "sagemaker:DescribeTrainingJob": [TRAINING_JOBS],
+        "sagemaker:StopTrainingJob": [TRAINING_JOBS],
+        "sagemaker:AddTags": [TRAINING_JOBS],
+        "iam:PassRole": ["TrainingRole.Arn"],
+    },
+    "TrainingRole": {
+        "s3:GetObject": ["${ArtifactsBucket.Arn}/training/checkpoints/*", "${ArtifactsBucket.Arn}/training/data/*"],
+        "s3:PutObject": ["${ArtifactsBucket.Arn}/training/checkpoints/*", "${ArtifactsBucket.Arn}/training/models/*"],
+        "s3:ListBucket": ["ArtifactsBucket.Arn"],
+        "ecr:BatchCheckLayerAvailability": [TRAINING_REPOSITORY],
+        "ecr:BatchGetImage": [TRAINING_REPOSITORY],
+        "ecr:GetDownloadUrlForLayer": [TRAINING_REPOSITORY],
+        "ecr:GetAuthorizationToken": ["*"],
+        "logs:CreateLogStream": [TRAINING_LOG_STREAMS],
+        "logs:PutLogEvents": [TRAINING_LOG_STREAMS],
+        "kms:Decrypt": ["EncryptionKeyArn"],
+        "kms:GenerateDataKey": ["EncryptionKeyArn"],
+    },
 }
 
 
@@ -54,6 +80,13 @@ def statements(template):
 
 def drop_tag(template, name, key, place="Tags"):
     properties(template, name)[place] = [tag for tag in properties(template, name)[place] if tag["Key"] != key]
+
+
+def training(template, old, new):
+    """Changes the text of the training pipeline's definition."""
+    place = properties(template, "TrainingPipeline")["PipelineDefinition"]["PipelineDefinitionBody"]["Fn::Sub"]
+    assert old in place[0]
+    place[0] = place[0].replace(old, new)
 
 
 FAULTS = {
@@ -118,6 +151,22 @@ FAULTS = {
         lambda t: properties(t, "PostsQueuePolicy")["PolicyDocument"]["Statement"][1].pop("Condition"),
     ),
     "nobody watches the DLQ": (rules.alarms_watch, lambda t: t["Resources"].pop("PostsDlqAlarm")),
+    "training by default": (rules.training_is_wanted_first, lambda t: t["Parameters"]["TrainingImage"].update(Default="image")),
+    "pipeline always there": (rules.training_is_wanted_first, lambda t: t["Resources"]["TrainingPipeline"].pop("Condition")),
+    "role always there": (rules.training_is_wanted_first, lambda t: t["Resources"]["TrainingRole"].pop("Condition")),
+    "untagged job": (rules.training_is_wanted_first, lambda t: training(t, '"Key": "CostCenter"', '"Key": "Other"')),
+    "job at full price": (rules.training_is_wanted_first, lambda t: training(t, '"EnableManagedSpotTraining": true,', "")),
+    "job on the network": (rules.training_is_wanted_first, lambda t: training(t, '"EnableNetworkIsolation": true,', "")),
+    "job without end": (rules.training_is_wanted_first, lambda t: training(t, '"MaxRuntimeInSeconds": 86400,', "")),
+    "pipeline without an owner": (rules.tags_everywhere, lambda t: drop_tag(t, "TrainingPipeline", "Owner")),
+    "eternal checkpoints": (
+        rules.bucket_is_closed,
+        lambda t: properties(t, "ArtifactsBucket")["LifecycleConfiguration"]["Rules"].pop(3),
+    ),
+    "everything in ECR": (
+        rules.explicit_permissions,
+        lambda t: properties(t, "TrainingRole")["Policies"][0]["PolicyDocument"]["Statement"][3].update(Resource="*"),
+    ),
     "late duration alarm": (rules.alarms_watch, lambda t: t["Parameters"]["ScoreDurationAlarmMs"].update(MaxValue=30000)),
 }
 
@@ -146,6 +195,15 @@ def test_function_is_told_where_everything_is():
         "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ARTIFACTS_BUCKET", "CONTENT_BUCKETS", "DECISION_DAYS",
         "MALLOC_TOP_PAD_",
     }  # fmt: skip
+
+
+def test_training_job_gets_what_the_script_understands():
+    job = rules.training_job(rules.transformed())
+    code = (rules.ROOT / "infra/training/job.py").read_text()
+    (channel,) = job["InputDataConfig"]
+    assert f'input/data/{channel["ChannelName"]}' in code
+    assert set(job["HyperParameters"]) == {"seeds", "epochs"} and all(f'"{name}"' in code for name in job["HyperParameters"])
+    assert job["CheckpointConfig"]["S3Uri"]["Std:Join"]["Values"][1] == {"Get": "Execution.PipelineExecutionId"}, "another execution begins anew"
 
 
 def test_outputs_keep_their_names():

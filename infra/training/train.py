@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -146,11 +147,12 @@ def epoch_examples(rows, made, texts, rng, noisy, swapped):
     return [(ids, labels, weight) for ids, (_, labels, weight) in zip(texts.ids([k[0] for k in kept]), kept)]
 
 
-def of_our_own(seed):
-    """Evasions, swaps of groups, and sentences of our own (augment.py); others with another seed."""
+def of_our_own(seed, most=None):
+    """Evasions, swaps of groups, and sentences of our own (augment.py), `most` at most; others with another seed."""
     sys.path.insert(0, str(HERE))
     from augment import noisy, swapped, synthetic
-    return noisy, swapped, list(synthetic(random.Random(seed)))
+    made = list(synthetic(random.Random(seed)))
+    return noisy, swapped, made if most is None else random.Random(seed).sample(made, min(most, len(made)))
 
 
 def main():
@@ -163,6 +165,9 @@ def main():
     args.add_argument("--vocabulary", type=int, default=18000)
     args.add_argument("--start", type=Path, help="a checkpoint, model.pt, to start from instead of the base model")
     args.add_argument("--limit", type=int, help="corpus rows a pass, for a trial")
+    args.add_argument("--ours", type=int, help="sentences of our own a pass, for a trial")
+    args.add_argument("--base", type=Path, help="folder of the base model (config.json, vocab.txt, model.safetensors) instead of MiniLM's")
+    args.add_argument("--save-every", type=int, default=300, help="steps after which the state is saved")
     args = args.parse_args()
     import torch
     random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
@@ -170,9 +175,9 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     corpora = rows_of(command("corpora"))
     rows = [row for row in corpora if row["weight"] > 0]
-    noisy, swapped, made = of_our_own(7)
+    noisy, swapped, made = of_our_own(7, args.ours)
     vocabulary = args.out / "vocab.txt"
-    folder = base_folder()
+    folder = args.base or base_folder()
     if not vocabulary.exists():
         sentences = [row["plain"] for row in readings(made)] if made else []
         kept, full = pruned_vocabulary(folder, [row["plain"] for row in rows] + sentences, args.vocabulary)
@@ -193,11 +198,13 @@ def main():
         model.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
         step = saved["step"]
         print(f"resuming at step {step}", flush=True)
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     started, at = time.time(), 0
     passes = int(np.ceil(args.epochs))
     for epoch in range(passes):
         rng = random.Random(f"{args.seed}/{epoch}")
-        noisy, swapped, made = of_our_own(f"{args.seed}/{epoch}")
+        noisy, swapped, made = of_our_own(f"{args.seed}/{epoch}", args.ours)
         chosen = rng.sample(rows, args.limit) if args.limit else rows
         examples = epoch_examples(chosen, made, texts, rng, noisy, swapped)
         todo = batches(examples, args.tokens, rng)
@@ -229,11 +236,14 @@ def main():
             if at % 25 == 0:
                 spent = time.time() - started
                 print(f"step {at}/{schedule_steps} loss {mean:.4f} {spent:.0f} s, {spent / (at - step) * (schedule_steps - at):.0f} s left", flush=True)
-            if at % 300 == 0:
+            if at % args.save_every == 0 or stopped:
                 torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": at}, state.with_suffix(".new"))
                 state.with_suffix(".new").rename(state)
+            if stopped:
+                print(f"stopped and saved at step {at}; the same command goes on from there", flush=True)
+                sys.exit(128 + signal.SIGTERM)
     torch.save(model.state_dict(), out / "model.pt")
-    (out / "run.json").write_text(json.dumps({"seed": args.seed, "steps": schedule_steps, "seconds": round(time.time() - started), "texts_a_pass": len(examples), "synthetic": len(made), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float))}}))
+    (out / "run.json").write_text(json.dumps({"seed": args.seed, "steps": schedule_steps, "seconds": round(time.time() - started), "texts_a_pass": len(examples), "synthetic": len(made), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float)) and k != "save_every"}}))
 
 
 if __name__ == "__main__":

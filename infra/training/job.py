@@ -1,0 +1,179 @@
+"""One script from corpora to models, on a machine of yours and as a training job of SageMaker.
+
+    python infra/training/job.py --seeds 1 2 --epochs 3          # here: data from MODERATO_DATA, or fetched; all into .local/training
+    python infra/training/job.py train                           # how SageMaker starts it in the container
+
+For each seed: train.py, export.py, `moderato train`, so that each has its card; then seeds.py over the cards. It goes on from what is there:
+a seed with a card is not trained again, one that was stopped goes on from its last saved step.
+
+As a job it keeps SageMaker's contract: corpora in input/data/corpora, hyperparameters (strings) in input/config/hyperparameters.json, results
+in model/, everything that a later start needs in checkpoints/ (which SageMaker puts back after a spot interruption), the reason in
+output/failure. On SIGTERM the step at hand is finished and saved.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import fetch
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+MODERATO = os.environ.get("MODERATO", str(ROOT / "target/release/moderato"))
+
+
+class Stopped(Exception):
+    """Asked to stop; what was done is saved."""
+
+
+class JobError(Exception):
+    """Says which step failed."""
+
+
+@dataclass
+class Job:
+    """What to do: where the corpora are, where to work, and what train.py is told besides seed and folder."""
+
+    data: Path
+    work: Path
+    seeds: list
+    options: list
+
+    def __post_init__(self):
+        self.child, self.stopping = None, False
+        signal.signal(signal.SIGTERM, self.stop)
+
+    def stop(self, *_):
+        self.stopping = True
+        if self.child and self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+
+    def run(self, what, *command):
+        if self.stopping:
+            raise Stopped
+        print(f"==> {what}", flush=True)
+        environment = os.environ | {"MODERATO": MODERATO, "MODERATO_DATA": str(self.data)}
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        self.child = subprocess.Popen([str(part) for part in command], env=environment)
+        status = self.child.wait()
+        if self.stopping:
+            raise Stopped
+        if status:
+            raise JobError(f"{what}: `{Path(str(command[0])).name}` ended with status {status}; the log says why")
+
+    def seed(self, seed):
+        """Trains, exports and calibrates one seed. Gives its model's folder."""
+        folder = self.work / f"seed-{seed}"
+        model = folder / "model"
+        if (model / "card.json").exists():
+            print(f"==> seed {seed}: there already", flush=True)
+            return model
+        if not (folder / "model.pt").exists():
+            self.run(f"seed {seed}: training", sys.executable, HERE / "train.py", "--seed", seed, "--out", self.work, *self.options)
+        self.run(f"seed {seed}: to 8 bits", sys.executable, HERE / "export.py", folder, "--vocabulary", self.work / "vocab.txt", "--out", folder / "export")
+        # Under another name until it is whole: a card says that there is nothing left to do.
+        half = folder / "model.new"
+        self.run(f"seed {seed}: linear model, calibration, card", MODERATO, "train", "--data", self.data, "--out", half, "--transformer", folder / "export")
+        half.rename(model)
+        return model
+
+    def all(self):
+        models = [self.seed(seed) for seed in self.seeds]
+        self.run("over seeds", sys.executable, HERE / "seeds.py", *[model / "card.json" for model in models], "--json", self.work / "seeds.json")
+        return models
+
+
+def corpora():
+    """MODERATO_DATA, if it has every corpus; otherwise .local/data, filled by download."""
+    named = os.environ.get("MODERATO_DATA")
+    if named and fetch.complete(named):
+        print(f"corpora: those in `{named}` (MODERATO_DATA)", flush=True)
+        return Path(named).resolve()
+    if named:
+        missing = [made.file for made in fetch.MADE if not (Path(named) / made.file).exists()]
+        raise JobError(f"`{named}` (MODERATO_DATA) lacks {', '.join(missing)}: give a folder that has them, or unset it to have them fetched")
+    folder = ROOT / ".local/data"
+    print(f"corpora: MODERATO_DATA is not set; fetching into `{folder}` what is not there", flush=True)
+    if subprocess.run([sys.executable, HERE / "fetch.py", "--out", folder], check=False).returncode:
+        raise JobError("the corpora could not be fetched")
+    return folder
+
+
+# What train.py may be told by hyperparameters.
+HYPERPARAMETERS = {"epochs": float, "tokens": int, "rate": float, "vocabulary": int, "limit": int, "save-every": int}
+
+
+def sagemaker(root):
+    """The job that a container's folder describes."""
+    told = json.loads((root / "input/config/hyperparameters.json").read_text(encoding="utf-8"))
+    seeds, options = told.pop("seeds", "1 2").split(), []
+    for name, value in told.items():
+        if name not in HYPERPARAMETERS:
+            raise JobError(f"there is no hyperparameter `{name}`: take seeds, {', '.join(HYPERPARAMETERS)}")
+        try:
+            options += [f"--{name}", str(HYPERPARAMETERS[name](value))]
+        except ValueError as error:
+            raise JobError(f"the hyperparameter `{name}` is no number") from error
+    if not seeds or not all(seed.isdecimal() for seed in seeds):
+        raise JobError("give seeds as numbers with spaces between, such as `1 2`")
+    base = root / "input/data/base"
+    if base.exists():
+        options += ["--base", str(base)]
+    return Job(root / "input/data/corpora", root / "checkpoints", seeds, options)
+
+
+def in_container(root):
+    """Runs the job; exit status 0 and results in model/, or 1 and the reason in output/failure."""
+    try:
+        job = sagemaker(root)
+        job.work.mkdir(parents=True, exist_ok=True)
+        for model in job.all():
+            shutil.copytree(model, root / "model" / model.parent.name, dirs_exist_ok=True)
+        shutil.copy(job.work / "seeds.json", root / "model")
+    except Stopped:
+        print("stopped; a later start goes on from the checkpoints", flush=True)
+        return 128 + signal.SIGTERM
+    except (JobError, OSError, ValueError) as error:
+        reason = str(error)[:1024]
+        (root / "output").mkdir(parents=True, exist_ok=True)
+        (root / "output/failure").write_text(reason, encoding="utf-8")
+        print(f"error: {reason}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    args.add_argument("how", nargs="?", choices=["train"], help="given by SageMaker")
+    args.add_argument("--root", type=Path, default=Path("/opt/ml"), help="where SageMaker's folders are")
+    args.add_argument("--seeds", nargs="+", default=["1", "2"])
+    args.add_argument("--out", type=Path, default=ROOT / ".local/training")
+    args.add_argument("--take", type=Path, help="folder into which the first seed's model is put")
+    for name, kind in HYPERPARAMETERS.items():
+        args.add_argument(f"--{name}", type=kind, dest=f"train {name}", metavar=name.upper(), help="as train.py has it")
+    args = args.parse_args()
+    options = [part for name in HYPERPARAMETERS if (value := getattr(args, f"train {name}")) is not None for part in (f"--{name}", str(value))]
+    if args.how == "train":
+        return in_container(args.root)
+    try:
+        models = Job(corpora(), args.out, args.seeds, options).all()
+    except Stopped:
+        print("stopped; the same command goes on from there", flush=True)
+        return 128 + signal.SIGTERM
+    except JobError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if args.take:
+        shutil.copytree(models[0], args.take, dirs_exist_ok=True)
+        print(f"the model of seed {args.seeds[0]} is in `{args.take}`", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
