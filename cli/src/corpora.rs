@@ -375,7 +375,13 @@ mod tests {
         ] {
             assert_eq!(held_out.named_in(text), named, "{text}");
         }
-        let row = |part| Example { text: "my somali friend".to_owned(), positive: false, part, class: None, slices: Vec::new() };
+        let row = |part| Example {
+            text: "my somali friend".to_owned(),
+            positive: false,
+            part,
+            class: None,
+            slices: Vec::new(),
+        };
         let mut corpora = [vec![row(Part::Train), row(Part::Validation)]];
         assert_eq!(held_out.drop_named(&mut corpora), 1);
         assert_eq!(corpora[0].len(), 1);

@@ -7,6 +7,7 @@
 mod bundle;
 mod explain;
 mod judge;
+mod linear;
 mod manifest;
 mod model;
 mod runtime;
@@ -19,6 +20,7 @@ pub mod train;
 
 pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
 pub use judge::{Explain, Judge, Subject, Text};
+pub use linear::{Linear, LinearError, NoWeight, Run};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Transformer};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};

@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use crate::bundle::{Bundle, MODEL_FILE};
 use crate::explain;
+use crate::linear::{Linear, Run};
 use crate::manifest::{self, Manifest, PieceWindow, sigmoid};
-use crate::runtime::{LinearSession, Onnx, Run};
+use crate::runtime::Onnx;
 use crate::transformer::Transformer;
 
 /// Why a model could not be loaded. Trying the same bytes again does not help.
@@ -99,7 +100,7 @@ pub struct Explained {
 pub struct TextModel {
     identity: ModelRef,
     manifest: Manifest,
-    session: LinearSession,
+    linear: Linear,
     transformer: Option<Transformer>,
 }
 
@@ -146,13 +147,13 @@ impl TextModel {
         let manifest: Manifest = serde_json::from_slice(&bundle.manifest).map_err(LoadError::Manifest)?;
         check(&manifest)?;
         same_digest("graph", &manifest.model.sha256, &sha256_hex(&bundle.model))?;
-        let session = LinearSession::load(onnx, &bundle.model).map_err(LoadError::Graph)?;
+        let linear = Linear::read(&bundle.model).map_err(|error| LoadError::Graph(error.into()))?;
         let identity = ModelRef { name: manifest.name.clone(), version: manifest.version.clone(), sha256 };
         let transformer = match &manifest.transformer {
             Some(second) => Some(Transformer::load(onnx, second, bundle)?),
             None => None,
         };
-        let model = Self { identity, manifest, session, transformer };
+        let model = Self { identity, manifest, linear, transformer };
         model.try_last_bucket().map_err(LoadError::Trial)?;
         Ok(model)
     }
@@ -270,14 +271,7 @@ impl TextModel {
     }
 
     fn run(&self, input: &[WeightedBucket]) -> Result<Run, ScoreError> {
-        let mut buckets: Vec<i64> = input.iter().map(|b| i64::from(b.bucket)).collect();
-        let mut values: Vec<f32> = input.iter().map(|b| b.value).collect();
-        if buckets.is_empty() {
-            // An empty tensor is a corner that runtimes differ in; an entry of value zero says the same.
-            buckets.push(0);
-            values.push(0.0);
-        }
-        let run = self.session.run(&buckets, &values).map_err(ScoreError::Run)?;
+        let run = self.linear.run(input).map_err(|error| ScoreError::Run(error.into()))?;
         if run.logit.is_finite() { Ok(run) } else { Err(ScoreError::NotFinite) }
     }
 

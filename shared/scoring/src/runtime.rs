@@ -1,4 +1,4 @@
-//! ONNX Runtime: one environment for the process, and sessions that run a linear graph on one thread.
+//! ONNX Runtime: one environment for the process, and sessions that run a graph on one thread.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -9,8 +9,6 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 use thiserror::Error;
-
-use crate::onnx;
 
 /// What ONNX Runtime said, without naming its types.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -58,44 +56,6 @@ pub fn init(library: &Path) -> Result<Onnx, RuntimeError> {
     environment.set_log_level(LogLevel::Fatal);
     *made = Some(environment.clone());
     Ok(Onnx(environment))
-}
-
-/// A session for a graph as [`onnx::linear_graph`] writes it.
-#[derive(Debug)]
-pub(crate) struct LinearSession(Mutex<Session>);
-
-/// What one run gives.
-#[derive(Debug)]
-pub(crate) struct Run {
-    /// Log-odds.
-    pub logit: f64,
-    /// Each input entry's share of the log-odds, in the order of the input.
-    pub contributions: Vec<f32>,
-}
-
-impl LinearSession {
-    /// Hands the bytes to ONNX Runtime; the caller has verified their digest.
-    pub(crate) fn load(onnx: &Onnx, verified: &[u8]) -> Result<Self, Cause> {
-        Ok(Self(Mutex::new(session(onnx, verified, GraphOptimizationLevel::Level1)?)))
-    }
-
-    /// Runs the graph once. `buckets` and `values` have the same length, which is not zero.
-    pub(crate) fn run(&self, buckets: &[i64], values: &[f32]) -> Result<Run, Cause> {
-        let buckets = TensorRef::from_array_view(([buckets.len()], buckets))?;
-        let values = TensorRef::from_array_view(([values.len()], values))?;
-        // A panic while the lock was held left no half-written state of ours behind.
-        let mut session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(ort::inputs![onnx::BUCKETS => buckets, onnx::VALUES => values])?;
-        let missing = |name: &str| Cause::from(format!("the graph has no output `{name}`"));
-        let logit = outputs.get(onnx::LOGIT).ok_or_else(|| missing(onnx::LOGIT))?;
-        let (_, logit) = logit.try_extract_tensor::<f64>()?;
-        let contributions = outputs.get(onnx::CONTRIBUTIONS).ok_or_else(|| missing(onnx::CONTRIBUTIONS))?;
-        let (_, contributions) = contributions.try_extract_tensor::<f32>()?;
-        match logit {
-            [logit] => Ok(Run { logit: *logit, contributions: contributions.to_vec() }),
-            _ => Err(Cause::from(format!("output `{}` is not one number", onnx::LOGIT))),
-        }
-    }
 }
 
 /// A session for a transformer's graph.
