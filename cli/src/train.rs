@@ -11,8 +11,8 @@ use domain::sha256_hex;
 use features::text::{NgramSpec, WindowSpec};
 use scoring::train::{Examples, LinearWeights, TrainConfig};
 use scoring::{
-    Bundle, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow, ScoreError,
-    TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
+    Bundle, Bytes, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow,
+    ScoreError, TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -31,7 +31,7 @@ pub struct TrainArgs {
     /// The folder to write, made if it is not there.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
-    /// A folder with `transformer.onnx`, `vocabulary.txt` and `run.json` (infra/training/export.py): makes a cascade of the linear model
+    /// A folder with `transformer.ort`, `vocabulary.txt` and `run.json` (infra/training/export.py): makes a cascade of the linear model
     /// and that transformer.
     #[arg(long, value_name = "FOLDER")]
     pub transformer: Option<PathBuf>,
@@ -144,8 +144,8 @@ fn cascade(linear: Trained, folder: &Path, onnx: &Onnx) -> Result<Trained, Train
         std::fs::read(&path).map_err(|source| TrainError::Write { path, source })
     };
     let more = BTreeMap::from([
-        (TRANSFORMER_FILE.to_owned(), read(TRANSFORMER_FILE)?),
-        (VOCABULARY_FILE.to_owned(), read(VOCABULARY_FILE)?),
+        (TRANSFORMER_FILE.to_owned(), Bytes::from(read(TRANSFORMER_FILE)?)),
+        (VOCABULARY_FILE.to_owned(), Bytes::from(read(VOCABULARY_FILE)?)),
     ]);
     let file = |name: &str| ModelFile {
         file: name.to_owned(),

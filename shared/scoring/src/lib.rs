@@ -5,10 +5,12 @@
 //! A post is scored alone, one window of text per run of the model, so that its score depends on nothing but itself.
 
 mod bundle;
+mod bytes;
 mod explain;
 mod judge;
 mod linear;
 mod manifest;
+mod map;
 mod model;
 mod runtime;
 mod transformer;
@@ -19,6 +21,7 @@ pub mod onnx;
 pub mod train;
 
 pub use bundle::{Bundle, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
+pub use bytes::Bytes;
 pub use judge::{Explain, Judge, Subject, Text};
 pub use linear::{Linear, LinearError, NoWeight, Run};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Transformer};

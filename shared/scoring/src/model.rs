@@ -248,10 +248,10 @@ impl TextModel {
         }
     }
 
-    /// The model step alone, from features to calibrated probability: for benches/model.rs.
+    /// What the transformer is given for a text, window by window: for benches/model.rs. `None` where there is no transformer.
     #[doc(hidden)]
-    pub fn step(&self, input: &[WeightedBucket]) -> Result<f64, ScoreError> {
-        Ok(six_decimals(self.manifest.calibration.probability(self.run(input)?.logit)))
+    pub fn transformer_inputs(&self, text: &str) -> Option<Vec<Vec<i64>>> {
+        Some(self.transformer.as_ref()?.inputs(&readings(text)))
     }
 
     fn best(&self, readings: &[Reading]) -> Result<Best, ScoreError> {
