@@ -79,7 +79,7 @@ soak: build ## 100,000 posts through a local AWS while the function is killed at
 bench: build ## beside the same job in Python: make bench [POSTS=posts a round] [ROUNDS=n] [BOOTSTRAP=target/ship/score]; MODERATO_DATA has the corpora
 	@$(STEP) 'Python packages of the other side' infra/tools.sh bench || echo 'skipped: the Python side; ours is measured alone'
 	@$(STEP) 'moderato and Python in turns' env $(if $(POSTS),POSTS=$(POSTS)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) $(if $(BOOTSTRAP),BOOTSTRAP=$(BOOTSTRAP)) cargo bench --quiet --locked --workspace --bench service
-	@$(STEP) 'the model step over a bare loop of ONNX Runtime' cargo bench --quiet --locked --workspace --bench model
+	@$(STEP) 'a post stage by stage, and over a bare loop of ONNX Runtime' cargo bench --quiet --locked --workspace --bench model
 	@if command -v valgrind >/dev/null && gungraun-runner --version >/dev/null 2>&1; then \
 	  $(STEP) 'instructions' cargo bench --quiet --locked --workspace --bench instructions; \
 	else \

@@ -189,7 +189,7 @@ pub fn make(
         harm: model.harm().to_owned(),
         bytes: trained.bundle.manifest.len()
             + trained.bundle.model.len()
-            + trained.bundle.more.values().map(Vec::len).sum::<usize>(),
+            + trained.bundle.more.values().map(|bytes| bytes.len()).sum::<usize>(),
         command: if trained.transformer.is_some() {
             "make train"
         } else {

@@ -19,11 +19,11 @@ pub fn bundle() -> Bundle {
         more: BTreeMap::from([
             (
                 TRANSFORMER_FILE.to_owned(),
-                include_bytes!("../../shared/scoring/models/minilm-cascade/transformer.onnx").to_vec(),
+                include_bytes!("../../shared/scoring/models/minilm-cascade/transformer.ort").to_vec().into(),
             ),
             (
                 VOCABULARY_FILE.to_owned(),
-                include_bytes!("../../shared/scoring/models/minilm-cascade/vocabulary.txt").to_vec(),
+                include_bytes!("../../shared/scoring/models/minilm-cascade/vocabulary.txt").to_vec().into(),
             ),
         ]),
     }

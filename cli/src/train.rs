@@ -12,8 +12,8 @@ use domain::sha256_hex;
 use features::text::{NgramSpec, WindowSpec};
 use scoring::train::{Examples, LinearWeights, TrainConfig};
 use scoring::{
-    Bundle, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow, ScoreError,
-    Stacking, TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
+    Bundle, Bytes, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow,
+    ScoreError, Stacking, TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -32,7 +32,7 @@ pub struct TrainArgs {
     /// The folder to write, made if it is not there.
     #[arg(long, value_name = "FOLDER")]
     pub out: PathBuf,
-    /// A folder with `transformer.onnx`, `vocabulary.txt` and `run.json` (infra/training/export.py): makes a cascade of the linear model
+    /// A folder with `transformer.ort`, `vocabulary.txt` and `run.json` (infra/training/export.py): makes a cascade of the linear model
     /// and that transformer.
     #[arg(long, value_name = "FOLDER")]
     pub transformer: Option<PathBuf>,
@@ -158,8 +158,8 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
         std::fs::read(&path).map_err(|source| TrainError::Write { path, source })
     };
     let more = BTreeMap::from([
-        (TRANSFORMER_FILE.to_owned(), read(TRANSFORMER_FILE)?),
-        (VOCABULARY_FILE.to_owned(), read(VOCABULARY_FILE)?),
+        (TRANSFORMER_FILE.to_owned(), Bytes::from(read(TRANSFORMER_FILE)?)),
+        (VOCABULARY_FILE.to_owned(), Bytes::from(read(VOCABULARY_FILE)?)),
     ]);
     let file = |name: &str| ModelFile {
         file: name.to_owned(),

@@ -4,9 +4,9 @@ use domain::condition::Schema;
 use features::views::Definitions;
 use registry::{Live, Pointer, Registry};
 use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
-use scoring::{Judge, Onnx, RuntimeError};
+use scoring::{Bundle, Judge, Onnx, RuntimeError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use store::{
     Aws, Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, ObjectStore, Queue, S3Objects,
@@ -86,6 +86,11 @@ impl Config {
             root: std::env::var("LAMBDA_TASK_ROOT").ok().map(PathBuf::from).or(here).unwrap_or_default(),
         })
     }
+
+    /// Folder of the model that is part of the zip.
+    fn bundled(&self) -> PathBuf {
+        self.root.join("models/minilm-cascade")
+    }
 }
 
 /// The function, ready to decide.
@@ -138,12 +143,21 @@ impl Process {
             let library = library.clone();
             move || scoring::init(&library)
         }));
+        let read = Arc::new(OnceLock::new());
+        drop(tokio::task::spawn_blocking({
+            let (read, folder) = (Arc::clone(&read), config.bundled());
+            move || {
+                read.get_or_init(|| hashed(&folder));
+            }
+        }));
         let definitions = Definitions::bundled()?;
         let schema = definitions.schema();
         let aws = store::connect(store::Connection::default()).await;
         let objects = Arc::new(S3Objects::new(&aws));
         let onnx = || scoring::init(&library);
-        let live = registry(&config, objects.as_ref(), &onnx, &schema).resolve(Deadline::now() + START_TIMEOUT).await?;
+        let bundled = || read.get_or_init(|| hashed(&config.bundled())).clone();
+        let registry = registry(&config, objects.as_ref(), &onnx, &bundled, &schema);
+        let live = registry.resolve(Deadline::now() + START_TIMEOUT).await?;
         let onnx = onnx()?;
         let current = Mutex::new(current(&config, &definitions, &aws, &objects, live));
         Ok(Self { config, definitions, schema, onnx, aws, objects, current })
@@ -167,7 +181,8 @@ impl Process {
             return app;
         }
         let onnx = || Ok(self.onnx.clone());
-        let registry = registry(&self.config, self.objects.as_ref(), &onnx, &self.schema);
+        let bundled = || Bundle::read(&self.config.bundled()).map_err(|why| why.to_string());
+        let registry = registry(&self.config, self.objects.as_ref(), &onnx, &bundled, &self.schema);
         let by = now + RENEW_TIMEOUT;
         let changed = match registry.pointer(by).await {
             // An unreadable pointer is no reason to decide otherwise than a moment ago.
@@ -188,15 +203,25 @@ impl Process {
     }
 }
 
+/// The model in a folder, its largest file hashed: ten milliseconds that can pass beside others. Loading compares the digest.
+fn hashed(folder: &Path) -> Result<Bundle, String> {
+    let bundle = Bundle::read(folder).map_err(|why| why.to_string())?;
+    for bytes in bundle.more.values() {
+        bytes.sha256();
+    }
+    Ok(bundle)
+}
+
 fn registry<'a>(
     config: &'a Config,
     objects: &'a S3Objects,
     onnx: &'a (dyn Fn() -> Result<Onnx, RuntimeError> + Sync),
+    bundled: &'a (dyn Fn() -> Result<Bundle, String> + Sync),
     schema: &'a Schema,
 ) -> Registry<'a> {
     Registry {
         bucket: Some((objects, &config.artifacts_bucket)),
-        bundled: config.root.join("models/minilm-cascade"),
+        bundled,
         // Stacks that share a machine, as local ones do, must not share what was last good.
         cache: Path::new(CACHE).join(&config.artifacts_bucket),
         onnx,

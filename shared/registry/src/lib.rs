@@ -67,8 +67,8 @@ pub struct RegistryError {
 pub struct Registry<'a> {
     /// The bucket and how to read it; `None` to use what is bundled.
     pub bucket: Option<(&'a dyn ObjectStore, &'a str)>,
-    /// The folder of the model shipped with the program.
-    pub bundled: PathBuf,
+    /// Gives the model shipped with the program, which may be on its way as well.
+    pub bundled: &'a (dyn Fn() -> Result<Bundle, String> + Sync),
     /// A folder that outlives the process, for downloads and the last good pointer.
     pub cache: PathBuf,
     /// Gives what loads models; asked for when a model is to be loaded, so that it may still be on its way before.
@@ -141,7 +141,7 @@ impl Registry<'_> {
         deadline: Deadline,
         problems: &mut Vec<Problem>,
     ) -> Result<TextModel, RegistryError> {
-        let bundled = Bundle::read(&self.bundled);
+        let bundled = (self.bundled)();
         for pointer in [wanted, last_good].into_iter().flatten() {
             let digest = &pointer.model.sha256;
             let loaded = self.load(onnx, digest, bundled.as_ref().ok(), deadline).await;
@@ -151,7 +151,7 @@ impl Registry<'_> {
             }
         }
         let error = |why| RegistryError { part: "model", why };
-        let bundle = bundled.map_err(|why| error(why.to_string()))?;
+        let bundle = bundled.map_err(error)?;
         TextModel::load(onnx, &bundle, None).map_err(|why| error(why.to_string()))
     }
 
@@ -211,7 +211,7 @@ impl Registry<'_> {
         for name in Bundle::more_files(&manifest) {
             more.insert(
                 (*name).to_owned(),
-                self.download(format!("models/{digest}/{name}"), MAX_MODEL_BYTES, deadline).await?,
+                self.download(format!("models/{digest}/{name}"), MAX_MODEL_BYTES, deadline).await?.into(),
             );
         }
         Ok(Bundle { manifest, model, more })
@@ -220,10 +220,15 @@ impl Registry<'_> {
     /// Keeps a verified model for the next process, which verifies it again.
     fn keep(&self, digest: &str, bundle: &Bundle) {
         let folder = self.folder(digest);
+        // Beside and renamed: another process may have mapped the file that stands there.
+        let write = |name: &str, bytes: &[u8]| {
+            let beside = folder.join(format!("{name}.{}", std::process::id()));
+            std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, folder.join(name)))
+        };
         let _ = std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join(MODEL_FILE), &bundle.model))
-            .and_then(|()| bundle.more.iter().try_for_each(|(name, bytes)| std::fs::write(folder.join(name), bytes)))
-            .and_then(|()| std::fs::write(folder.join(MANIFEST_FILE), &bundle.manifest));
+            .and_then(|()| write(MODEL_FILE, &bundle.model))
+            .and_then(|()| bundle.more.iter().try_for_each(|(name, bytes)| write(name, bytes)))
+            .and_then(|()| write(MANIFEST_FILE, &bundle.manifest));
     }
 
     async fn policy(
@@ -301,7 +306,7 @@ pub async fn publish(
         policy: PolicyRef { id: policy.id.clone(), version: policy.version.clone(), sha256: policy.sha256.clone() },
     };
     let digest = &pointer.model.sha256;
-    let more = bundle.more.iter().map(|(name, bytes)| (format!("models/{digest}/{name}"), bytes.clone()));
+    let more = bundle.more.iter().map(|(name, bytes)| (format!("models/{digest}/{name}"), bytes.to_vec()));
     let writes = more.chain([
         (format!("models/{digest}/{MODEL_FILE}"), bundle.model.clone()),
         (format!("models/{digest}/{MANIFEST_FILE}"), bundle.manifest.clone()),

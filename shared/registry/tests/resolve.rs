@@ -92,7 +92,7 @@ impl Machine {
     async fn resolve(&self) -> Result<Live, RegistryError> {
         let registry = Registry {
             bucket: Some((&self.bucket, BUCKET)),
-            bundled: self.bundled.clone(),
+            bundled: &|| Bundle::read(&self.bundled).map_err(|why| why.to_string()),
             cache: self.cache.path().join("cache"),
             onnx: &|| Ok(self.onnx.clone()),
             schema: &self.schema,
@@ -161,7 +161,7 @@ async fn without_a_bucket_what_is_bundled_is_all_there_is_to_want() {
     let machine = Machine::new();
     let registry = Registry {
         bucket: None,
-        bundled: machine.bundled.clone(),
+        bundled: &|| Bundle::read(&machine.bundled).map_err(|why| why.to_string()),
         cache: machine.cache.path().join("cache"),
         onnx: &|| Ok(machine.onnx.clone()),
         schema: &machine.schema,

@@ -6,14 +6,16 @@ use std::path::Path;
 
 use domain::sha256_hex;
 
+use crate::bytes::Bytes;
 use crate::manifest::Manifest;
 
 /// Name of the manifest in a model's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the graph in a model's folder.
 pub const MODEL_FILE: &str = "model.onnx";
-/// Name of the transformer's graph in a cascade's folder.
-pub const TRANSFORMER_FILE: &str = "transformer.onnx";
+/// Name of the transformer's graph in a cascade's folder: in the format of ONNX Runtime, optimised already, since that can be used
+/// where it lies in memory.
+pub const TRANSFORMER_FILE: &str = "transformer.ort";
 /// Name of the transformer's vocabulary in a cascade's folder.
 pub const VOCABULARY_FILE: &str = "vocabulary.txt";
 
@@ -28,25 +30,24 @@ pub struct Bundle {
     /// Bytes of `model.onnx`.
     pub model: Vec<u8>,
     /// Bytes of the files there are besides, by name: those of a cascade, and a deployment's calibration.
-    pub more: BTreeMap<String, Vec<u8>>,
+    pub more: BTreeMap<String, Bytes>,
 }
 
 impl Bundle {
-    /// Reads `manifest.json`, `model.onnx`, whatever else the manifest asks for and, where there is one, `calibration.json` in `folder`.
-    /// The error names the file.
+    /// Reads `manifest.json` and `model.onnx` in `folder` and, where there is one, `calibration.json`, and maps whatever else the manifest asks
+    /// for, which must not be changed in place from now on. The error names the file.
     pub fn read(folder: &Path) -> io::Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read(&path)
-                .map_err(|error| io::Error::new(error.kind(), format!("reading `{}`: {error}", path.display())))
-        };
+        fn named<T>(path: &Path, read: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+            read(path).map_err(|error| io::Error::new(error.kind(), format!("reading `{}`: {error}", path.display())))
+        }
+        let read = |name: &str| named(&folder.join(name), |path| std::fs::read(path));
         let manifest = read(MANIFEST_FILE)?;
         let mut more = Self::more_files(&manifest)
             .iter()
-            .map(|name| Ok(((*name).to_owned(), read(name)?)))
+            .map(|name| Ok(((*name).to_owned(), named(&folder.join(name), Bytes::map)?)))
             .collect::<io::Result<BTreeMap<_, _>>>()?;
         match read(CALIBRATION_FILE) {
-            Ok(calibration) => _ = more.insert(CALIBRATION_FILE.to_owned(), calibration),
+            Ok(calibration) => _ = more.insert(CALIBRATION_FILE.to_owned(), calibration.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

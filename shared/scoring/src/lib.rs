@@ -5,9 +5,12 @@
 //! A post is scored alone, one window of text per run of the model, so that its score depends on nothing but itself.
 
 mod bundle;
+mod bytes;
 mod explain;
 mod judge;
+mod linear;
 mod manifest;
+mod map;
 mod model;
 mod runtime;
 mod transformer;
@@ -20,7 +23,9 @@ pub mod reviewed;
 pub mod train;
 
 pub use bundle::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
+pub use bytes::Bytes;
 pub use judge::{Explain, Judge, Subject, Text};
+pub use linear::{Linear, LinearError, NoWeight, Run};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};

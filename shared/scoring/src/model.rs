@@ -9,8 +9,9 @@ use thiserror::Error;
 use crate::bundle::{Bundle, MODEL_FILE};
 use crate::deployment::{CalibrationError, DeploymentCalibration};
 use crate::explain;
+use crate::linear::{Linear, Run};
 use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
-use crate::runtime::{LinearSession, Onnx, Run};
+use crate::runtime::Onnx;
 use crate::transformer::Transformer;
 
 /// Why a model could not be loaded. Trying the same bytes again does not help.
@@ -105,7 +106,7 @@ pub struct Explained {
 pub struct TextModel {
     identity: ModelRef,
     manifest: Manifest,
-    session: LinearSession,
+    linear: Linear,
     transformer: Option<Transformer>,
     deployment: Option<DeploymentCalibration>,
 }
@@ -156,7 +157,7 @@ impl TextModel {
         let manifest: Manifest = serde_json::from_slice(&bundle.manifest).map_err(LoadError::Manifest)?;
         check(&manifest)?;
         same_digest("graph", &manifest.model.sha256, &sha256_hex(&bundle.model))?;
-        let session = LinearSession::load(onnx, &bundle.model).map_err(LoadError::Graph)?;
+        let linear = Linear::read(&bundle.model).map_err(|error| LoadError::Graph(error.into()))?;
         let model = ModelRef {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
@@ -172,7 +173,7 @@ impl TextModel {
             Some(second) => Some(Transformer::load(onnx, second, bundle)?),
             None => None,
         };
-        let model = Self { identity, manifest, session, transformer, deployment };
+        let model = Self { identity, manifest, linear, transformer, deployment };
         model.try_last_bucket().map_err(LoadError::Trial)?;
         Ok(model)
     }
@@ -313,10 +314,10 @@ impl TextModel {
         Ok(if missed.is_empty() { explained("linear", spans, runs) } else { explained("occlusion", missed, runs) })
     }
 
-    /// The model step alone, from features to calibrated probability: for benches/model.rs.
+    /// What the transformer is given for a text, window by window: for benches/model.rs. `None` where there is no transformer.
     #[doc(hidden)]
-    pub fn step(&self, input: &[WeightedBucket]) -> Result<f64, ScoreError> {
-        Ok(six_decimals(self.manifest.calibration.probability(self.run(input)?.logit)))
+    pub fn transformer_inputs(&self, text: &str) -> Option<Vec<Vec<i64>>> {
+        Some(self.transformer.as_ref()?.inputs(&readings(text)))
     }
 
     fn best(&self, readings: &[Reading]) -> Result<Best, ScoreError> {
@@ -343,14 +344,7 @@ impl TextModel {
     }
 
     fn run(&self, input: &[WeightedBucket]) -> Result<Run, ScoreError> {
-        let mut buckets: Vec<i64> = input.iter().map(|b| i64::from(b.bucket)).collect();
-        let mut values: Vec<f32> = input.iter().map(|b| b.value).collect();
-        if buckets.is_empty() {
-            // An empty tensor is a corner that runtimes differ in; an entry of value zero says the same.
-            buckets.push(0);
-            values.push(0.0);
-        }
-        let run = self.session.run(&buckets, &values).map_err(ScoreError::Run)?;
+        let run = self.linear.run(input).map_err(|error| ScoreError::Run(error.into()))?;
         if run.logit.is_finite() { Ok(run) } else { Err(ScoreError::NotFinite) }
     }
 

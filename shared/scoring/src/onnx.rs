@@ -1,4 +1,4 @@
-//! Writes a linear model as an ONNX graph, in the few messages of the format that it needs.
+//! Writes a linear model as an ONNX graph, in the few messages of the format that it needs, and reads it back.
 //!
 //! Field numbers and constants are those of `onnx.proto` (ONNX IR version 8, operator set 17).
 
@@ -127,6 +127,21 @@ struct Dimension {
 /// `bias`. Weights are kept in 16 bits ([`f16_bits`]), which halves the file and moves no score noticeably.
 pub fn linear_graph(weights: &[f32], bias: f64) -> Vec<u8> {
     let raw = weights.iter().flat_map(|weight| f16_bits(*weight).to_le_bytes()).collect();
+    linear_model(raw, bias).encode_to_vec()
+}
+
+/// The weights (binary16) and the bias of a graph that [`linear_graph`] wrote; `None` for any other bytes.
+pub(crate) fn linear_weights(graph: &[u8]) -> Option<(Vec<u16>, f64)> {
+    let model = ModelProto::decode(graph).ok()?;
+    let [weights, bias] = <[TensorProto; 2]>::try_from(model.graph?.initializer).ok()?;
+    let bias = f64::from_le_bytes(bias.raw_data.try_into().ok()?);
+    let (pairs, []) = weights.raw_data.as_chunks::<2>() else { return None };
+    let halves = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    (linear_model(weights.raw_data, bias).encode_to_vec() == graph).then_some((halves, bias))
+}
+
+/// `raw` holds the weights as binary16, the lower byte first.
+fn linear_model(raw: Vec<u8>, bias: f64) -> ModelProto {
     let graph = GraphProto {
         name: "ngram-linear".to_owned(),
         node: vec![
@@ -139,7 +154,7 @@ pub fn linear_graph(weights: &[f32], bias: f64) -> Vec<u8> {
         ],
         initializer: vec![
             TensorProto {
-                dims: vec![i64::try_from(weights.len()).unwrap_or(i64::MAX)],
+                dims: vec![i64::try_from(raw.len() / 2).unwrap_or(i64::MAX)],
                 data_type: FLOAT16,
                 name: "weights".to_owned(),
                 raw_data: raw,
@@ -160,7 +175,6 @@ pub fn linear_graph(weights: &[f32], bias: f64) -> Vec<u8> {
         graph: Some(graph),
         opset_import: vec![OperatorSetId { domain: String::new(), version: 17 }],
     }
-    .encode_to_vec()
 }
 
 fn node(op: &str, inputs: &[&str], output: &str, attributes: &[(&str, i64)]) -> NodeProto {

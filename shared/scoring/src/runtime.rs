@@ -1,4 +1,4 @@
-//! ONNX Runtime: one environment for the process, and sessions that run a linear graph on one thread.
+//! ONNX Runtime: one environment for the process, and sessions that run a graph on one thread.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::TensorRef;
 use thiserror::Error;
 
-use crate::onnx;
+use crate::bytes::Bytes;
 
 /// What ONNX Runtime said, without naming its types.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -28,10 +28,10 @@ pub struct RuntimeError {
 pub struct Onnx(Environment);
 
 impl Onnx {
-    /// A session as models have it, and nothing around it: what benches/model.rs holds the model step against.
+    /// A session for any graph, and nothing around it: what tests and benches/model.rs hold ours against.
     #[doc(hidden)]
     pub fn bare_session(&self, verified: &[u8]) -> ort::Result<Session> {
-        session(self, verified, GraphOptimizationLevel::Level1)
+        builder(self, GraphOptimizationLevel::Level1)?.commit_from_memory(verified)
     }
 }
 
@@ -60,47 +60,13 @@ pub fn init(library: &Path) -> Result<Onnx, RuntimeError> {
     Ok(Onnx(environment))
 }
 
-/// A session for a graph as [`onnx::linear_graph`] writes it.
-#[derive(Debug)]
-pub(crate) struct LinearSession(Mutex<Session>);
-
-/// What one run gives.
-#[derive(Debug)]
-pub(crate) struct Run {
-    /// Log-odds.
-    pub logit: f64,
-    /// Each input entry's share of the log-odds, in the order of the input.
-    pub contributions: Vec<f32>,
-}
-
-impl LinearSession {
-    /// Hands the bytes to ONNX Runtime; the caller has verified their digest.
-    pub(crate) fn load(onnx: &Onnx, verified: &[u8]) -> Result<Self, Cause> {
-        Ok(Self(Mutex::new(session(onnx, verified, GraphOptimizationLevel::Level1)?)))
-    }
-
-    /// Runs the graph once. `buckets` and `values` have the same length, which is not zero.
-    pub(crate) fn run(&self, buckets: &[i64], values: &[f32]) -> Result<Run, Cause> {
-        let buckets = TensorRef::from_array_view(([buckets.len()], buckets))?;
-        let values = TensorRef::from_array_view(([values.len()], values))?;
-        // A panic while the lock was held left no half-written state of ours behind.
-        let mut session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(ort::inputs![onnx::BUCKETS => buckets, onnx::VALUES => values])?;
-        let missing = |name: &str| Cause::from(format!("the graph has no output `{name}`"));
-        let logit = outputs.get(onnx::LOGIT).ok_or_else(|| missing(onnx::LOGIT))?;
-        let (_, logit) = logit.try_extract_tensor::<f64>()?;
-        let contributions = outputs.get(onnx::CONTRIBUTIONS).ok_or_else(|| missing(onnx::CONTRIBUTIONS))?;
-        let (_, contributions) = contributions.try_extract_tensor::<f32>()?;
-        match logit {
-            [logit] => Ok(Run { logit: *logit, contributions: contributions.to_vec() }),
-            _ => Err(Cause::from(format!("output `{}` is not one number", onnx::LOGIT))),
-        }
-    }
-}
-
 /// A session for a transformer's graph.
 #[derive(Debug)]
-pub(crate) struct TransformerSession(Mutex<Session>);
+pub(crate) struct TransformerSession {
+    session: Mutex<Session>,
+    /// What the session reads from as long as it lives; fields are dropped in the order in which they stand.
+    _graph: Bytes,
+}
 
 /// Name of its input.
 pub(crate) const IDS: &str = "ids";
@@ -108,15 +74,19 @@ pub(crate) const IDS: &str = "ids";
 pub(crate) const LOGITS: &str = "logits";
 
 impl TransformerSession {
-    /// Hands the bytes to ONNX Runtime; the caller has verified their digest.
-    pub(crate) fn load(onnx: &Onnx, verified: &[u8]) -> Result<Self, Cause> {
-        Ok(Self(Mutex::new(session(onnx, verified, GraphOptimizationLevel::Level3)?)))
+    /// Lets ONNX Runtime use the bytes where they are; the caller has verified their digest. A graph in the `.ort` format is optimised
+    /// already and is not copied: its session takes half the time and memory of one from `.onnx`. Weights of products are
+    /// kept a second time, in the order in which the processor multiplies them, so their pages can go.
+    pub(crate) fn load(onnx: &Onnx, verified: &Bytes) -> Result<Self, Cause> {
+        let session = borrowing(onnx, verified)?;
+        verified.release();
+        Ok(Self { session: Mutex::new(session), _graph: verified.clone() })
     }
 
     /// Runs the graph once and gives its outputs, one at least.
     pub(crate) fn run(&self, ids: &[i64]) -> Result<Vec<f32>, Cause> {
         let ids = TensorRef::from_array_view(([1, ids.len()], ids))?;
-        let mut session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run(ort::inputs![IDS => ids])?;
         let logits = outputs.get(LOGITS).ok_or_else(|| Cause::from(format!("the graph has no output `{LOGITS}`")))?;
         let (_, logits) = logits.try_extract_tensor::<f32>()?;
@@ -124,15 +94,23 @@ impl TransformerSession {
     }
 }
 
+/// A session that reads from the bytes as long as it lives.
+fn borrowing(onnx: &Onnx, bytes: &[u8]) -> ort::Result<Session> {
+    builder(onnx, GraphOptimizationLevel::Disable)?
+        .with_config_entry("session.use_ort_model_bytes_directly", "1")?
+        .with_config_entry("session.use_ort_model_bytes_for_initializers", "1")?
+        .commit_from_memory(bytes)
+}
+
 /// One thread, no spinning, operators one after the other.
-fn session(onnx: &Onnx, verified: &[u8], level: GraphOptimizationLevel) -> ort::Result<Session> {
-    Session::builder(&onnx.0)?
+fn builder(onnx: &Onnx, level: GraphOptimizationLevel) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(&onnx.0)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         .with_memory_pattern(false)?
-        .with_optimization_level(level)?
-        .commit_from_memory(verified)
+        .with_optimization_level(level)?;
+    Ok(builder)
 }

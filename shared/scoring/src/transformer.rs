@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use domain::{Span, sha256_hex};
+use domain::Span;
 use features::text::{Piece, Reading, WordPiece};
 
 use crate::bundle::{Bundle, TRANSFORMER_FILE, VOCABULARY_FILE};
@@ -38,24 +38,24 @@ pub(crate) struct BestPieces {
 impl Transformer {
     pub(crate) fn load(onnx: &Onnx, manifest: &manifest::Transformer, bundle: &Bundle) -> Result<Self, LoadError> {
         let file = |wanted: &str, given: &manifest::ModelFile, part: &'static str| {
-            let bytes = bundle.more.get(wanted).map(Vec::as_slice).unwrap_or_default();
+            let bytes = bundle.more.get(wanted).cloned().unwrap_or_else(|| Vec::new().into());
             if given.file != wanted {
-                let supported = if part == "vocabulary" { "`vocabulary.txt`" } else { "`transformer.onnx`" };
+                let supported = if part == "vocabulary" { "`vocabulary.txt`" } else { "`transformer.ort`" };
                 return Err(LoadError::Unsupported {
                     field: "transformer.*.file",
                     value: given.file.clone(),
                     supported,
                 });
             }
-            same_digest(part, &given.sha256, &sha256_hex(bytes))?;
+            same_digest(part, &given.sha256, bytes.sha256())?;
             Ok(bytes)
         };
         let vocabulary = file(VOCABULARY_FILE, &manifest.vocabulary, "vocabulary")?;
         let refused = |what: Box<dyn std::error::Error + Send + Sync>| LoadError::Vocabulary(what);
-        let vocabulary = std::str::from_utf8(vocabulary).map_err(|error| refused(error.into()))?;
+        let vocabulary = std::str::from_utf8(&vocabulary).map_err(|error| refused(error.into()))?;
         let vocabulary = WordPiece::new(vocabulary).map_err(|error| refused(error.into()))?;
         let graph = file(TRANSFORMER_FILE, &manifest.model, "transformer")?;
-        let session = TransformerSession::load(onnx, graph).map_err(LoadError::Graph)?;
+        let session = TransformerSession::load(onnx, &graph).map_err(LoadError::Graph)?;
         let transformer = Self { session, vocabulary, window: manifest.window };
         transformer.try_all_tokens().map_err(LoadError::Trial)?;
         Ok(transformer)
@@ -91,24 +91,46 @@ impl Transformer {
     ) -> Result<BestPieces, ScoreError> {
         let mut runs = 0;
         let mut best: Option<BestPieces> = None;
-        let mut before: Option<Vec<Piece>> = None;
-        for (index, reading) in readings.iter().enumerate() {
-            let pieces = self.vocabulary.pieces(reading.text());
-            if before.as_ref().is_some_and(|before| before.iter().map(|p| p.id).eq(pieces.iter().map(|p| p.id))) {
-                continue;
-            }
-            for window in choose(windows(pieces.len(), self.window), &pieces, reading.text())? {
+        for (reading, pieces) in self.read(readings) {
+            let Some(text) = readings.get(reading).map(Reading::text) else { continue };
+            for window in choose(windows(pieces.len(), self.window), &pieces, text)? {
                 let pieces = pieces.get(window).unwrap_or_default();
                 let outputs = self.outputs(pieces)?;
                 runs += 1;
                 let logit = outputs.first().copied().ok_or(ScoreError::NotFinite)?;
                 if best.as_ref().is_none_or(|best| logit > best.logit) {
-                    best = Some(BestPieces { logit, outputs, reading: index, pieces: pieces.to_vec(), runs });
+                    best = Some(BestPieces { logit, outputs, reading, pieces: pieces.to_vec(), runs });
                 }
             }
-            before = Some(pieces);
         }
         best.map(|best| BestPieces { runs, ..best }).ok_or(ScoreError::NotFinite)
+    }
+
+    /// The pieces of each reading, by its place; without those whose pieces are the same as of the one before.
+    fn read(&self, readings: &[Reading]) -> Vec<(usize, Vec<Piece>)> {
+        let mut read: Vec<_> =
+            readings.iter().map(|reading| self.vocabulary.pieces(reading.text())).enumerate().collect();
+        let ids = |pieces: &[Piece]| pieces.iter().map(|piece| piece.id).collect::<Vec<_>>();
+        read.dedup_by(|next, last| ids(&next.1) == ids(&last.1));
+        read
+    }
+
+    /// What [`Self::best`] gives to ONNX Runtime.
+    pub(crate) fn inputs(&self, readings: &[Reading]) -> Vec<Vec<i64>> {
+        let windows = |pieces: Vec<Piece>| {
+            let of = |window| self.ids(pieces.get(window).unwrap_or_default());
+            windows(pieces.len(), self.window).into_iter().map(of).collect::<Vec<_>>()
+        };
+        self.read(readings).into_iter().flat_map(|(_, pieces)| windows(pieces)).collect()
+    }
+
+    /// A window's tokens, between the marks of start and end.
+    fn ids(&self, pieces: &[Piece]) -> Vec<i64> {
+        let mut ids = Vec::with_capacity(pieces.len() + 2);
+        ids.push(i64::from(self.vocabulary.start()));
+        ids.extend(pieces.iter().map(|piece| i64::from(piece.id)));
+        ids.push(i64::from(self.vocabulary.end()));
+        ids
     }
 
     fn logit(&self, pieces: &[Piece]) -> Result<f64, ScoreError> {
@@ -116,11 +138,8 @@ impl Transformer {
     }
 
     fn outputs(&self, pieces: &[Piece]) -> Result<Vec<f64>, ScoreError> {
-        let mut ids = Vec::with_capacity(pieces.len() + 2);
-        ids.push(i64::from(self.vocabulary.start()));
-        ids.extend(pieces.iter().map(|piece| i64::from(piece.id)));
-        ids.push(i64::from(self.vocabulary.end()));
-        let outputs: Vec<f64> = self.session.run(&ids).map_err(ScoreError::Run)?.into_iter().map(f64::from).collect();
+        let outputs = self.session.run(&self.ids(pieces)).map_err(ScoreError::Run)?;
+        let outputs: Vec<f64> = outputs.into_iter().map(f64::from).collect();
         if outputs.iter().all(|output| output.is_finite()) { Ok(outputs) } else { Err(ScoreError::NotFinite) }
     }
 

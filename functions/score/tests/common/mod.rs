@@ -272,13 +272,22 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The bundled model and definitions under `policy`.
+/// The n-gram baseline and the bundled definitions under `policy`.
 pub fn judge(policy: Option<&str>) -> Judge {
+    judge_with("ngram-baseline", policy)
+}
+
+/// The model that ships, and the policy that is compiled in.
+pub fn shipped() -> Judge {
+    judge_with("minilm-cascade", None)
+}
+
+fn judge_with(model: &str, policy: Option<&str>) -> Judge {
     let installed = root().join(".tools/onnxruntime/libonnxruntime.so");
     let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
     assert!(library.exists(), "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME", library.display());
     let onnx = scoring::init(&library).unwrap();
-    let bundle = Bundle::read(&root().join("shared/scoring/models/ngram-baseline")).unwrap();
+    let bundle = Bundle::read(&root().join("shared/scoring/models").join(model)).unwrap();
     let definitions = Definitions::bundled().unwrap();
     let policy = match policy {
         Some(source) => Policy::load_untested(source, &definitions.schema()).unwrap(),

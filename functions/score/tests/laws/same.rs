@@ -3,7 +3,7 @@
 use crate::common::*;
 use domain::{DecisionRecord, Post, Timestamp, VerdictBefore, decide};
 use features::views::Lookup;
-use scoring::{Explain, Subject, Text};
+use scoring::{Explain, Stage, Subject, Text};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ async fn judged_in(order: &[usize]) -> Vec<(usize, Judged)> {
     let world = Arc::new(World::default());
     let posts = ten();
     let bodies: Vec<_> = order.iter().map(|place| posts[*place].clone()).collect();
-    assert_eq!(deliver(&app(&world), &bodies).await, Vec::<usize>::new());
+    assert_eq!(deliver(&app_with(&world, shipped()), &bodies).await, Vec::<usize>::new());
     order.iter().map(|place| (*place, judged(&world.record(&format!("p-{place}"), 1).unwrap()))).collect()
 }
 
@@ -55,10 +55,12 @@ async fn a_post_is_judged_the_same_alone_in_a_batch_in_any_order_and_by_the_comm
         assert_eq!(judged_in(&[alone.0]).await, std::slice::from_ref(alone));
     }
     // As `moderato score` does: no store, the author unknown.
-    let judge = judge(None);
+    let judge = shipped();
     let now = Timestamp::from_millis(1_800_000_000_000);
+    let mut stages = Vec::new();
     for (place, body) in ten().iter().enumerate() {
         let post = Post::parse(body.as_bytes()).unwrap();
+        stages.push(judge.model.score(post.text.as_deref().unwrap()).unwrap().stage);
         let text = Text::Known(post.text.clone().unwrap());
         let subject = Subject {
             post: &post,
@@ -77,6 +79,8 @@ async fn a_post_is_judged_the_same_alone_in_a_batch_in_any_order_and_by_the_comm
         }
         assert_eq!(&judged(&record), stored, "post {place}");
     }
+    let asked = stages.iter().filter(|stage| **stage == Stage::Transformer).count();
+    assert!((3..=8).contains(&asked), "both stages of the cascade are to be met: {asked} of ten reach the transformer");
 }
 
 #[tokio::test]

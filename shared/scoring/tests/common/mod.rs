@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     dead_code,
     reason = "a test may fail by panicking, and not each test uses all"
 )]
@@ -60,4 +61,13 @@ pub fn bundle(graph: Vec<u8>, change: impl FnOnce(&mut Manifest)) -> Bundle {
 pub fn cascade() -> TextModel {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/minilm-cascade");
     TextModel::load(&onnx(), &Bundle::read(&folder).unwrap(), None).unwrap()
+}
+
+/// Texts of Davidson's tweets in `MODERATO_DATA`, where it is set and has them.
+#[expect(clippy::disallowed_methods, reason = "where the data are, is the machine's business")]
+pub fn davidson() -> Option<Vec<String>> {
+    let file = Path::new(&std::env::var_os("MODERATO_DATA")?).join("davidson_2017_labeled_tweets.csv.gz");
+    let mut reader = csv::Reader::from_reader(flate2::read::MultiGzDecoder::new(std::fs::File::open(file).ok()?));
+    let column = reader.headers().unwrap().iter().position(|name| name == "tweet").unwrap();
+    Some(reader.records().map(|row| row.unwrap()[column].to_owned()).collect())
 }
