@@ -155,8 +155,8 @@ fn calibration(
 }
 
 fn write(folder: &Path, bundle: &Bundle) -> Result<(), CalibrateError> {
-    let own = [(MANIFEST_FILE, &bundle.manifest), (MODEL_FILE, &bundle.model)];
-    for (name, bytes) in own.into_iter().chain(bundle.more.iter().map(|(name, bytes)| (name.as_str(), bytes))) {
+    let own = [(MANIFEST_FILE, bundle.manifest.as_slice()), (MODEL_FILE, bundle.model.as_slice())];
+    for (name, bytes) in own.into_iter().chain(bundle.more.iter().map(|(name, bytes)| (name.as_str(), &**bytes))) {
         let path = folder.join(name);
         std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::write(&path, bytes))

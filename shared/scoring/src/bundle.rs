@@ -73,12 +73,12 @@ impl Bundle {
     #[must_use]
     pub fn calibrated(mut self, calibration: Option<Vec<u8>>) -> Self {
         self.more.remove(CALIBRATION_FILE);
-        self.more.extend(calibration.map(|bytes| (CALIBRATION_FILE.to_owned(), bytes)));
+        self.more.extend(calibration.map(|bytes| (CALIBRATION_FILE.to_owned(), bytes.into())));
         self
     }
 
     /// Bytes of the deployment's calibration.
     pub fn calibration(&self) -> Option<&[u8]> {
-        self.more.get(CALIBRATION_FILE).map(Vec::as_slice)
+        self.more.get(CALIBRATION_FILE).map(|bytes| &**bytes)
     }
 }
