@@ -3,7 +3,7 @@
     python infra/training/job.py --seeds 1 2 --epochs 3          # here: data from MODERATO_DATA, or fetched; all into .local/training
     python infra/training/job.py train                           # how SageMaker starts it in the container
 
-For each seed: train.py, export.py, `moderato train`, so that each has its card; then seeds.py over the cards. It goes on from what is there:
+For each seed: train.py, train.py --harden, export.py, `moderato train`, so that each has its card; then seeds.py over the cards. It goes on from what is there:
 a seed with a card is not trained again, one that was stopped goes on from its last saved step.
 
 As a job it keeps SageMaker's contract: corpora in input/data/corpora, hyperparameters (strings) in input/config/hyperparameters.json, results
@@ -26,6 +26,10 @@ import fetch
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MODERATO = os.environ.get("MODERATO", str(ROOT / "target/release/moderato"))
+
+
+# How train.py hardens a checkpoint against disguises, once it is trained.
+HARDENING = ("--epochs", "0.7", "--rate", "5e-5")
 
 
 class Stopped(Exception):
@@ -76,7 +80,11 @@ class Job:
             return model
         if not (folder / "model.pt").exists():
             self.run(f"seed {seed}: training", sys.executable, HERE / "train.py", "--seed", seed, "--out", self.work, *self.options)
-        self.run(f"seed {seed}: to 8 bits", sys.executable, HERE / "export.py", folder, "--vocabulary", self.work / "vocab.txt", "--out", folder / "export")
+        hardened = folder / "hardened"
+        if not (hardened / "model.pt").exists():
+            start = ("--start", folder / "model.pt", "--harden", *self.options, *HARDENING)
+            self.run(f"seed {seed}: hardening", sys.executable, HERE / "train.py", "--seed", seed, "--out", self.work, *start)
+        self.run(f"seed {seed}: to 8 bits", sys.executable, HERE / "export.py", hardened, "--vocabulary", self.work / "vocab.txt", "--out", folder / "export")
         # Under another name until it is whole: a card says that there is nothing left to do.
         half = folder / "model.new"
         self.run(f"seed {seed}: linear model, calibration, card", MODERATO, "train", "--data", self.data, "--out", half, "--transformer", folder / "export")

@@ -126,23 +126,29 @@ def loss_of(out, labels, weights):
     return (hate.sum() + 0.3 * offence.sum() + 0.5 * three.sum()) / len(out)
 
 
-def epoch_examples(rows, made, texts, rng, noisy, swapped):
-    """One pass: each corpus row once (plain, folded, noisy or with another group), and the sentences of ours."""
+def epoch_examples(rows, made, texts, rng, noisy, swapped, harden=False):
+    """One pass: each corpus row once (plain, folded, noisy or with another group), and the sentences of ours.
+
+    Where it hardens, more of them are disguised, and the plain reading of a disguise is shown of harmless texts alone: hate in
+    disguise is found by the folded reading, and what cannot be read must not be suspicious by that alone.
+    """
+    noise_rows, noise_ours = (0.36, 0.6) if harden else (0.16, 0.3)
     changed, kept = [], []
     for row in (row for row in rows for _ in range(TIMES.get(row["corpus"], 1))):
         draw = rng.random()
-        if draw < 0.16:
+        if draw < noise_rows:
             changed.append(({"text": noisy(rng, row["text"])}, row))
-        elif draw < 0.24 and (other := swapped(rng, row["text"])):
+        elif draw < noise_rows + 0.08 and (other := swapped(rng, row["text"])):
             changed.append(({"text": other}, row))
         else:
             kept.append((row["folded"] if draw > 0.85 and row["folded"] else row["plain"], row["labels"], row["weight"]))
     for sentence in made:
-        text = noisy(rng, sentence["text"]) if rng.random() < 0.3 else sentence["text"]
+        text = noisy(rng, sentence["text"]) if rng.random() < noise_ours else sentence["text"]
         changed.append(({"text": text}, {"labels": (sentence["hate"], sentence["offence"], -1), "weight": 1.0}))
     read = readings([new for new, _ in changed])
     for new, (_, row) in zip(read, changed):
-        text = new["folded"] if new["folded"] and rng.random() < 0.5 else new["plain"]
+        folded = rng.random() < 0.5 or (harden and row["labels"][0] == 1)
+        text = new["folded"] if new["folded"] and folded else new["plain"]
         kept.append((text, row["labels"], row["weight"]))
     return [(ids, labels, weight) for ids, (_, labels, weight) in zip(texts.ids([k[0] for k in kept]), kept)]
 
@@ -164,6 +170,7 @@ def main():
     args.add_argument("--rate", type=float, default=1e-4)
     args.add_argument("--vocabulary", type=int, default=18000)
     args.add_argument("--start", type=Path, help="a checkpoint, model.pt, to start from instead of the base model")
+    args.add_argument("--harden", action="store_true", help="the second phase: more disguises, into the folder `hardened` of the seed's; give --start")
     args.add_argument("--limit", type=int, help="corpus rows a pass, for a trial")
     args.add_argument("--ours", type=int, help="sentences of our own a pass, for a trial")
     args.add_argument("--base", type=Path, help="folder of the base model (config.json, vocab.txt, model.safetensors) instead of MiniLM's")
@@ -171,7 +178,7 @@ def main():
     args = args.parse_args()
     import torch
     random.seed(args.seed), np.random.seed(args.seed), torch.manual_seed(args.seed)
-    out = args.out / f"seed-{args.seed}"
+    out = args.out / f"seed-{args.seed}" / ("hardened" if args.harden else "")
     out.mkdir(parents=True, exist_ok=True)
     corpora = rows_of(command("corpora"))
     rows = [row for row in corpora if row["weight"] > 0]
@@ -203,10 +210,11 @@ def main():
     started, at = time.time(), 0
     passes = int(np.ceil(args.epochs))
     for epoch in range(passes):
-        rng = random.Random(f"{args.seed}/{epoch}")
-        noisy, swapped, made = of_our_own(f"{args.seed}/{epoch}", args.ours)
+        drawn = f"{args.seed}/hardened/{epoch}" if args.harden else f"{args.seed}/{epoch}"
+        rng = random.Random(drawn)
+        noisy, swapped, made = of_our_own(drawn, args.ours)
         chosen = rng.sample(rows, args.limit) if args.limit else rows
-        examples = epoch_examples(chosen, made, texts, rng, noisy, swapped)
+        examples = epoch_examples(chosen, made, texts, rng, noisy, swapped, args.harden)
         todo = batches(examples, args.tokens, rng)
         if epoch:
             print(f"pass {epoch + 1}: {len(examples)} texts, {len(made)} of them ours", flush=True)

@@ -101,7 +101,7 @@ fn evasions_are_not_approved_and_their_harmless_twins_are() {
 fn groups_that_no_training_named_are_not_taken_for_hate() {
     let held_out: HeldOut = read("held_out.json");
     let model = cascade();
-    let (mut all, mut positive) = (0, 0);
+    let (mut all, mut positive) = (0_usize, 0_usize);
     for term in &held_out.terms {
         let before = positive;
         for template in &held_out.templates {
@@ -113,7 +113,7 @@ fn groups_that_no_training_named_are_not_taken_for_hate() {
         }
         println!("{:3} of {}  {}", positive - before, held_out.templates.len(), term["plural"]);
     }
-    let share = f64::from(positive) / f64::from(all);
+    let share = positive as f64 / all as f64;
     println!("{share:.3} of {all} neutral and positive sentences score as hateful");
     assert!(share <= IDENTITY_FALSE_POSITIVES, "{share:.3}");
 }
