@@ -332,7 +332,7 @@ fn corpora(folder: &Path) -> Result<Texts, EvaluateError> {
                     .slices
                     .iter()
                     .filter_map(|slice| slice.split_once('='))
-                    .chain([("set", corpus.name)])
+                    .chain([(pages::SET, corpus.name)])
                     .map(|(column, value)| (column.to_owned(), value.to_owned()))
                     .collect(),
             }
@@ -347,7 +347,7 @@ fn corpora(folder: &Path) -> Result<Texts, EvaluateError> {
             });
         }
     }
-    let [set, target] = ["set", "target"].map(str::to_owned);
+    let [set, target] = [pages::SET, "target"].map(str::to_owned);
     Ok(Texts { sets, texts, slices: vec![set, target.clone()], groups: vec![target] })
 }
 
@@ -373,7 +373,7 @@ fn peers(
                 let bar = progress("beside", texts.len());
                 let score = |row: &Labelled| {
                     bar.inc(1);
-                    Ok(PeerScore::of(model.score(&row.text).map_err(said)?.calibrated))
+                    Ok(PeerScore::of(model.score(&row.text).map_err(said)?.calibrated, None))
                 };
                 let scores = texts.iter().map(score).collect::<Result<_, EvaluateError>>()?;
                 bar.finish_and_clear();
@@ -436,6 +436,7 @@ fn score(model: &TextModel, texts: Vec<Labelled>, sets: &[Set]) -> Result<Vec<Ro
             class,
             slices,
             outcome: Outcome { score: scored.calibrated, positive },
+            classes: None,
         });
         bar.inc(1);
     }

@@ -59,7 +59,7 @@ fn a_report_on_a_file_shows_measures_and_no_post() {
     let folder = tempfile::tempdir().unwrap();
     let (data, page, scores) =
         (rows(folder.path()), folder.path().join("report.html"), folder.path().join("scores.txt"));
-    fs::write(&scores, "0.25\n0.75\n".repeat(50)).unwrap();
+    fs::write(&scores, "0.25\n{\"score\": 0.75}\n".repeat(50)).unwrap();
     let (file, model) = (format!("always wrong={}", scores.display()), format!("linear=model:{BASELINE}"));
     let arguments = [
         "evaluate",

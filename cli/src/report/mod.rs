@@ -60,6 +60,8 @@ pub struct Row {
     pub slices: Vec<(String, String)>,
     /// Our score, and whether the row is positive.
     pub outcome: Outcome,
+    /// Our scores of hate, offensive and neither, where the model tells these apart.
+    pub classes: Option<[f64; 3]>,
 }
 
 /// Another system's scores of the same rows, in the same order.
@@ -110,7 +112,7 @@ pub struct Audit {
     pub equalised_odds: Vec<Groups>,
     /// Harmless sentences that name a group.
     pub identity_false_positives: Option<Identity>,
-    /// Other systems on the same rows, ours first.
+    /// Ours and other systems on the same rows, ours first.
     pub beside: Vec<PeerAudit>,
     /// Rows that are most wrong: positive with the lowest scores, then negative with the highest.
     #[serde(skip)]
@@ -272,6 +274,9 @@ pub struct PeerSet {
     pub outcomes: Vec<Outcome>,
 }
 
+/// The column that names the set of a row of the corpora: the whole of a set is no slice of it.
+pub const SET: &str = "set";
+
 /// The name of the set that holds all pooled ones.
 pub const POOLED: &str = "pooled";
 
@@ -292,7 +297,9 @@ impl Audit {
         let views = views(measured.sets);
         let sets: Vec<SetAudit> =
             views.iter().map(|(set, of)| set_audit(set, &chosen(measured.rows, of), measured)).collect();
-        let slices = || sets.iter().filter(|set| set.set.name != POOLED).flat_map(|set| &set.slices);
+        // Of a set whose positive class is another than this harm, rows are not missed.
+        let ours = |set: &&SetAudit| set.set.pooled && set.set.name != POOLED;
+        let slices = || sets.iter().filter(ours).flat_map(|set| &set.slices);
         let (rows, identity) = (measured.rows, identity(measured.identity, measured.bands));
         Self {
             worst_slices: Worst {
@@ -334,7 +341,8 @@ fn set_audit(set: &Set, rows: &[&Row], measured: &Measured<'_>) -> SetAudit {
     let mut groups: BTreeMap<(String, String), Vec<Outcome>> = BTreeMap::new();
     for row in rows {
         let words = ("words".to_owned(), length(row.words).to_owned());
-        for slice in row.slices.iter().cloned().chain([words]) {
+        let slices = row.slices.iter().filter(|(column, _)| column != SET);
+        for slice in slices.cloned().chain([words]) {
             groups.entry(slice).or_default().push(row.outcome);
         }
     }
@@ -405,12 +413,9 @@ fn identity(terms: &[TermScores], bands: &[Band]) -> Option<Identity> {
 }
 
 fn beside(measured: &Measured<'_>, views: &[(Set, Vec<usize>)]) -> Vec<PeerAudit> {
-    if measured.peers.is_empty() {
-        return Vec::new();
-    }
     let ours = Peer {
         name: measured.model.name.clone(),
-        scores: measured.rows.iter().map(|row| PeerScore::of(row.outcome.score)).collect(),
+        scores: measured.rows.iter().map(|row| PeerScore::of(row.outcome.score, row.classes)).collect(),
     };
     let audit = |peer: &Peer| PeerAudit {
         name: peer.name.clone(),
@@ -435,4 +440,91 @@ fn most_wrong(rows: &[Row], positive: bool) -> Vec<Row> {
     let distance = |row: &Row| (row.outcome.score - THRESHOLD).abs();
     wrong.sort_by(|a, b| distance(b).total_cmp(&distance(a)).then_with(|| a.digest.cmp(&b.digest)));
     wrong.into_iter().take(LISTED_ERRORS).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    fn set(name: &str, pooled: bool) -> Set {
+        Set { name: name.to_owned(), positive: String::new(), pooled, file: String::new(), sha256: String::new() }
+    }
+
+    fn row(set: usize, number: usize, score: f64, class: Option<Class>, group: &str) -> Row {
+        Row {
+            set,
+            number,
+            digest: format!("{number}"),
+            words: 3,
+            class,
+            slices: vec![("group".to_owned(), group.to_owned()), (SET.to_owned(), "of its own".to_owned())],
+            outcome: Outcome { score, positive: class == Some(Class::Hate) },
+            classes: class.map(|_| [score, 0.3, 0.1]),
+        }
+    }
+
+    fn bands() -> [Band; 3] {
+        [(Decision::Approve, 0.0), (Decision::Review, 0.2), (Decision::Hide, 0.8)].map(|(decision, from)| Band {
+            id: decision.as_str().to_owned(),
+            from,
+            decision,
+            lane: None,
+        })
+    }
+
+    /// Two sets: of the first group all 40 hateful rows are missed, of the second a quarter; the second set has another harm.
+    fn rows() -> Vec<Row> {
+        let hate = |n: usize| match n % 8 {
+            0..=3 => row(0, n, 0.1, Some(Class::Hate), "missed"),
+            4 => row(0, n, 0.4, Some(Class::Hate), "found"),
+            _ => row(0, n, 0.9, Some(Class::Hate), "found"),
+        };
+        let offensive = |n| row(0, n, if n % 4 == 0 { 0.8 } else { 0.2 }, Some(Class::Offensive), "found");
+        (0..80)
+            .map(hate)
+            .chain((80..120).map(offensive))
+            .chain((0..40).map(|n| row(1, n, 0.1, None, "other")))
+            .collect()
+    }
+
+    #[test]
+    fn rates_and_ranks_are_those_counted_by_hand() {
+        let (sets, rows, bands) = ([set("a", true), set("b", false)], rows(), bands());
+        let model = ModelRef { name: "ours".to_owned(), version: "1".to_owned(), sha256: String::new() };
+        let groups = ["group".to_owned()];
+        let measured = Measured {
+            model: &model,
+            bands: &bands,
+            sets: &sets,
+            rows: &rows,
+            groups: &groups,
+            identity: &[],
+            peers: &[],
+        };
+        let audit = Audit::new(&measured);
+        assert_eq!(
+            audit.sets.iter().map(|set| (&*set.set.name, set.report.metrics.n)).collect::<Vec<_>>(),
+            [("pooled", 120), ("a", 120), ("b", 40)]
+        );
+        let counted = |share: Option<Share>| share.map(|share| (share.part, share.of));
+        let policy = &audit.sets[0].policy;
+        assert_eq!(counted(policy.precision_of_hiding), Some((30, 40)));
+        assert_eq!(counted(policy.positives_approved), Some((40, 80)));
+        assert_eq!(counted(policy.negatives_hidden), Some((10, 40)));
+        assert_eq!(counted(policy.reviewed), Some((40, 120)));
+        let ranks: Vec<_> = audit.worst_slices.missed.iter().map(|s| (&*s.value, counted(s.missed).unwrap())).collect();
+        assert_eq!(ranks, [("missed", (40, 40)), ("1 to 5", (50, 80)), ("found", (10, 40))]);
+        assert_eq!(audit.equalised_odds[0].odds.true_positive_gap, Some(0.75));
+        assert_eq!(audit.errors[0].len(), LISTED_ERRORS);
+        assert!(audit.errors[1].iter().all(|row| row.outcome.score == 0.8));
+        // Of three scores .1 / .3 / .1 says offensive, and .4, .8 and .9 hate.
+        let three = audit.beside[0].sets[1].three_classes.as_ref().unwrap();
+        assert_eq!(three.confusion, [[40, 40, 0], [10, 30, 0], [0, 0, 0]]);
+        let page = html(&audit, &measured);
+        assert!(
+            page.contains("Three classes") && page.contains("<td>40 / 40 / 0</td>") && !page.contains("of its own")
+        );
+    }
 }

@@ -76,9 +76,13 @@ impl Display for Interval {
     }
 }
 
+/// Begins a table. A column whose name begins with `<` holds words, which stand to the left.
 fn head(out: &mut String, columns: &[&str]) -> fmt::Result {
     write!(out, r#"<div class="scroll"><table><thead><tr>"#)?;
-    columns.iter().try_for_each(|column| write!(out, "<th>{column}</th>"))?;
+    columns.iter().try_for_each(|column| match column.strip_prefix('<') {
+        Some(words) => write!(out, r#"<th class="left">{words}</th>"#),
+        None => write!(out, "<th>{column}</th>"),
+    })?;
     writeln!(out, "</tr></thead><tbody>")
 }
 
@@ -131,6 +135,7 @@ fn write(out: &mut String, audit: &Audit, measured: &Measured<'_>) -> fmt::Resul
     groups(out, &audit.equalised_odds)?;
     identity(out, audit.identity_false_positives.as_ref())?;
     beside(out, &audit.beside)?;
+    three_classes(out, &audit.beside)?;
     slices(out, &audit.sets)?;
     errors(out, audit, measured)?;
     writeln!(out, "</body></html>")
@@ -205,11 +210,11 @@ fn by_set(out: &mut String, sets: &[SetAudit]) -> fmt::Result {
     }
     foot(out)?;
     writeln!(out, "<details><summary>Files, and what is positive in each</summary>")?;
-    head(out, &["set", r#"<span class="left">positive</span>"#, "pooled", "file", "SHA-256"])?;
+    head(out, &["set", "<positive", "<pooled", "<file", "<SHA-256"])?;
     for SetAudit { set, .. } in sets.iter().filter(|set| !set.set.file.is_empty()) {
         writeln!(
             out,
-            r#"<tr><td>{}</td><td class="left">{}</td><td>{}</td><td>{}</td><td><code>{}</code></td></tr>"#,
+            r#"<tr><td>{}</td><td class="left">{}</td><td class="left">{}</td><td class="left">{}</td><td class="left"><code>{}</code></td></tr>"#,
             Escaped(&set.name),
             Escaped(&set.positive),
             if set.pooled { "yes" } else { "no" },
@@ -246,7 +251,8 @@ fn all_plots(out: &mut String, audit: &Audit, measured: &Measured<'_>) -> fmt::R
 fn plots_of(out: &mut String, audit: &Audit, set: &SetAudit, measured: &Measured<'_>) -> fmt::Result {
     let systems = systems(audit, set);
     let mut keys = String::new();
-    for (place, peer) in audit.beside.iter().take(COLOURS).enumerate() {
+    let several = audit.beside.len() > 1;
+    for (place, peer) in audit.beside.iter().take(COLOURS).enumerate().filter(|_| several) {
         write!(
             keys,
             r#" <span class="key"><svg viewBox="0 0 26 8"><path class="line s{place}" d="M0 4H26"/></svg>{}</span>"#,
@@ -280,7 +286,7 @@ fn worst(out: &mut String, audit: &Audit) -> fmt::Result {
     writeln!(out, r#"<h2 id="worst">Worst slices first</h2>"#)?;
     writeln!(
         out,
-        r#"<p class="note">Slices with at least {LEAST_ROWS} rows of the class, ordered by the lower end of the interval, so that a small slice leads only where it is surely bad. At a score of 0.5.</p>"#
+        r#"<p class="note">Slices with at least {LEAST_ROWS} rows of the class, ordered by the lower end of the interval, so that a small slice leads only where it is surely bad; of sets whose positive class is this harm. At a score of 0.5.</p>"#
     )?;
     let worst = &audit.worst_slices;
     ranking(out, "Positive rows missed", &worst.missed, |slice| slice.missed)?;
@@ -304,12 +310,12 @@ fn ranking(out: &mut String, title: &str, slices: &[Slice], rate: impl Fn(&Slice
 }
 
 fn ranked_rows(out: &mut String, slices: &[Slice], rate: impl Fn(&Slice) -> Option<Share>) -> fmt::Result {
-    head(out, &["slice", "set", "wrong", "of", "share", "", "macro-F1", "AUC-ROC"])?;
+    head(out, &["slice", "<set", "wrong", "of", "share", "", "macro-F1", "AUC-ROC"])?;
     for slice in slices {
         let Some(share) = rate(slice) else { continue };
         writeln!(
             out,
-            r#"<tr><td class="name">{} = {}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"#,
+            r#"<tr><td class="name">{} = {}</td><td class="left">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"#,
             Escaped(&slice.column),
             Value(&slice.value),
             Escaped(&slice.set),
@@ -343,8 +349,8 @@ fn policed(out: &mut String, sets: &[SetAudit]) -> fmt::Result {
         writeln!(out, "</tr>")?;
     }
     foot(out)?;
-    writeln!(out, "<h3>Rows in each band</h3>")?;
-    head(out, &["set", r#"<span class="left">band</span>"#, "from", "rows", "share of rows", "positive", "negative"])?;
+    writeln!(out, "<details><summary>Rows in each band</summary>")?;
+    head(out, &["set", "<band", "from", "rows", "share of rows", "positive", "negative"])?;
     for set in sets {
         for band in &set.report.bands {
             let positives = band.positive_share.map_or(0, |share| (share * band.n as f64).round() as usize);
@@ -361,7 +367,8 @@ fn policed(out: &mut String, sets: &[SetAudit]) -> fmt::Result {
             )?;
         }
     }
-    foot(out)
+    foot(out)?;
+    writeln!(out, "</details>")
 }
 
 fn groups(out: &mut String, all: &[Groups]) -> fmt::Result {
@@ -432,7 +439,7 @@ fn identity(out: &mut String, found: Option<&Identity>) -> fmt::Result {
 
 fn beside(out: &mut String, peers: &[PeerAudit]) -> fmt::Result {
     writeln!(out, r#"<h2 id="beside">Beside others</h2>"#)?;
-    let Some(first) = peers.first() else {
+    let [first, _, ..] = peers else {
         return writeln!(out, r#"<p class="note">No other system was given: <code>--beside NAME=FILE</code>.</p>"#);
     };
     writeln!(
@@ -464,7 +471,7 @@ fn beside(out: &mut String, peers: &[PeerAudit]) -> fmt::Result {
         }
         foot(out)?;
     }
-    three_classes(out, peers)
+    Ok(())
 }
 
 /// Systems that tell hate, offence and neither apart, on sets that do.
@@ -476,12 +483,12 @@ fn three_classes(out: &mut String, peers: &[PeerAudit]) -> fmt::Result {
     if found.is_empty() {
         return Ok(());
     }
-    writeln!(out, "<h3>Three classes: hate, offensive, neither</h3>")?;
+    writeln!(out, "<h2>Three classes: hate, offensive, neither</h2>")?;
     head(
         out,
         &[
             "system",
-            "set",
+            "<set",
             "rows",
             "accuracy",
             "macro-F1",
@@ -494,7 +501,7 @@ fn three_classes(out: &mut String, peers: &[PeerAudit]) -> fmt::Result {
     for (name, set, three) in found {
         write!(
             out,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td>{}</td>",
+            r#"<tr><td>{}</td><td class="left">{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td>{}</td>"#,
             Escaped(name),
             Escaped(set),
             three.n,
@@ -553,12 +560,12 @@ fn errors(out: &mut String, audit: &Audit, measured: &Measured<'_>) -> fmt::Resu
         ["Positive rows with the lowest scores", "Negative rows with the highest scores"].iter().zip(&audit.errors)
     {
         writeln!(out, "<details><summary>{title}</summary>")?;
-        head(out, &["set", "row", "score", "words", "digest"])?;
+        head(out, &["set", "row", "score", "words", "<digest"])?;
         for row in rows {
             let set = measured.sets.get(row.set).map_or("", |set| &set.name);
             writeln!(
                 out,
-                "<tr><td>{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td><code>{:.16}</code></td></tr>",
+                r#"<tr><td>{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td class="left"><code>{:.16}</code></td></tr>"#,
                 Escaped(set),
                 row.number,
                 row.outcome.score,

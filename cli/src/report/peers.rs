@@ -94,9 +94,9 @@ pub struct PeerScore {
 }
 
 impl PeerScore {
-    /// A score alone.
-    pub fn of(score: f64) -> Self {
-        Self { score, classes: None, sha256: None }
+    /// What a model of ours says.
+    pub fn of(score: f64, classes: Option<[f64; 3]>) -> Self {
+        Self { score, classes, sha256: None }
     }
 }
 
@@ -113,7 +113,7 @@ pub fn read(path: &Path, digests: &[&str]) -> Result<Vec<PeerScore>, PeerError> 
     let mut scores = Vec::with_capacity(digests.len());
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let row = match serde_json::from_str(line) {
-            Ok(Line::Score(score)) => Some(PeerScore::of(score)),
+            Ok(Line::Score(score)) => Some(PeerScore::of(score, None)),
             Ok(Line::Row(row)) => Some(row),
             Err(_) => None,
         };
