@@ -1,8 +1,8 @@
-//! `moderato evaluate`: how good a model is on a file of labelled texts.
+//! `moderato evaluate`: how good a model is on a file of labelled texts, or on the public corpora.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -12,27 +12,42 @@ use scoring::{ScoreError, TextModel};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::corpora::{CORPORA, Class, HeldOut, Part};
 use crate::dataset::{self, DataError, Record};
 use crate::progress::progress;
+use crate::report::peers::{self, Beside, PeerError, PeerScore, Source};
+use crate::report::{self as pages, Audit, Measured, POOLED, Peer, Row, Set, TermScores};
 
 /// A score of this or more is predicted positive.
-const THRESHOLD: f64 = 0.5;
+pub const THRESHOLD: f64 = 0.5;
 
-/// Measures a model on a CSV or JSON Lines file (gzipped or not) of labelled texts.
+/// Measures a model on a CSV or JSON Lines file (gzipped or not) of labelled texts, or on the public corpora.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// The file: .csv, .jsonl, .csv.gz or .jsonl.gz.
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "corpora", conflicts_with = "corpora")]
+    pub data: Option<PathBuf>,
     /// The column that holds the text.
-    #[arg(long, value_name = "COLUMN")]
-    pub text_column: String,
+    #[arg(long, value_name = "COLUMN", required_unless_present = "corpora", conflicts_with = "corpora")]
+    pub text_column: Option<String>,
     /// Which rows are positive: a column and its value, such as `label=hate`.
-    #[arg(long, value_name = "COLUMN=VALUE", value_parser = condition)]
-    pub positive_when: (String, String),
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = condition, required_unless_present = "corpora", conflicts_with = "corpora")]
+    pub positive_when: Option<(String, String)>,
     /// Measures each value of this column by itself too; may be given several times.
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", conflicts_with = "corpora")]
     pub slice: Vec<String>,
+    /// Measures on the validation rows of the public corpora; without a folder on those in `MODERATO_DATA` or `../shared/data`.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
+    pub corpora: Option<Option<PathBuf>>,
+    #[arg(long, hide = true, value_name = "FOLDER", env = "MODERATO_DATA", default_value = "../shared/data")]
+    pub corpora_default: PathBuf,
+    /// Writes a report with plots, one HTML page.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Shows another system in the report: a file with one score a row, in the order of the rows, or `NAME=model:FOLDER` for a model
+    /// of ours; may be given several times.
+    #[arg(long, value_name = "NAME=FILE", value_parser = peers::beside)]
+    pub beside: Vec<Beside>,
     /// Prints one JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -65,6 +80,36 @@ pub enum EvaluateError {
         row: usize,
         /// What happened.
         source: ScoreError,
+    },
+    /// A row of a corpus, or a sentence with a term that is held out, cannot be scored.
+    #[error("scoring `{set}`")]
+    Set {
+        /// The set.
+        set: String,
+        /// What happened.
+        source: ScoreError,
+    },
+    /// The list of terms that are held out.
+    #[error("reading the terms that are held out")]
+    HeldOut(#[from] serde_json::Error),
+    /// Scores of another system.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A model to show beside.
+    #[error("loading the model `{name}`")]
+    Model {
+        /// The name given.
+        name: String,
+        /// What happened.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file cannot be read again or written.
+    #[error("reading or writing `{path}`")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The result could not be printed.
     #[error("printing the result")]
@@ -132,34 +177,83 @@ pub fn report(outcomes: &[Outcome], bands: &[Band]) -> Report {
     Report { metrics: measure(outcomes, THRESHOLD), bands }
 }
 
-/// What is printed: the whole, and each slice by column and value.
+/// What is printed: the whole, each slice by column and value, and what the report adds.
 #[derive(Debug, Serialize)]
 struct Evaluation {
     #[serde(flatten)]
     whole: Report,
     model: domain::ModelRef,
     slices: BTreeMap<String, BTreeMap<String, Report>>,
+    #[serde(flatten)]
+    audit: Option<Audit>,
+    /// Whether the whole is several sets.
+    #[serde(skip)]
+    several: bool,
 }
 
-/// Runs the command with the model chosen and the policy's bands for the model's harm.
-pub fn run(args: &EvaluateArgs, model: &TextModel, bands: &[Band]) -> Result<ExitCode, EvaluateError> {
-    let records = dataset::read(&args.data)?;
-    let answers = answers(&args.positive_when, &records)?;
-    for column in args.slice.iter().chain([&args.text_column]) {
-        // Before the work, rather than after it.
-        records.iter().try_for_each(|record| record.get(column).map(|_| ()))?;
-    }
-    let outcomes = score(args, model, &records, &answers)?;
-    let mut slices: BTreeMap<String, BTreeMap<String, Report>> = BTreeMap::new();
-    for column in &args.slice {
-        let mut groups: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
-        for (record, outcome) in records.iter().zip(&outcomes) {
-            groups.entry(record.get(column)?.to_owned()).or_default().push(*outcome);
+/// A labelled text.
+struct Labelled {
+    set: usize,
+    number: usize,
+    text: String,
+    positive: bool,
+    class: Option<Class>,
+    slices: Vec<(String, String)>,
+}
+
+/// Labelled texts, and what they are.
+struct Texts {
+    sets: Vec<Set>,
+    texts: Vec<Labelled>,
+    /// Columns that are printed value by value.
+    slices: Vec<String>,
+    /// Columns whose values are groups of people.
+    groups: Vec<String>,
+}
+
+/// Runs the command with the model chosen and the policy's bands for the model's harm. `load` loads another model of ours.
+pub fn run(
+    args: &EvaluateArgs,
+    model: &TextModel,
+    bands: &[Band],
+    load: impl Fn(&Path) -> Result<TextModel, Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<ExitCode, EvaluateError> {
+    let Texts { sets, texts, slices, groups } = match (&args.data, &args.text_column, &args.positive_when) {
+        (Some(data), Some(text), Some(condition)) => file(args, data, text, condition)?,
+        _ => corpora(args.corpora.iter().flatten().next().unwrap_or(&args.corpora_default))?,
+    };
+    // Before the work, rather than after it.
+    let peers = peers(&args.beside, &texts, load)?;
+    let rows = score(model, texts, &sets)?;
+    let pooled: Vec<Outcome> = rows.iter().filter(|row| is_pooled(row, &sets)).map(|row| row.outcome).collect();
+    let audit = if args.report.is_some() || args.corpora.is_some() || !peers.is_empty() {
+        let identity = identity(model)?;
+        let measured = Measured {
+            model: model.identity(),
+            bands,
+            sets: &sets,
+            rows: &rows,
+            groups: &groups,
+            identity: &identity,
+            peers: &peers,
+        };
+        let audit = Audit::new(&measured);
+        if let Some(path) = &args.report {
+            let written = std::fs::write(path, pages::html(&audit, &measured));
+            written.map_err(|source| EvaluateError::File { path: path.clone(), source })?;
         }
-        let reports = groups.into_iter().map(|(value, group)| (value, report(&group, bands))).collect();
-        slices.insert(column.clone(), reports);
-    }
-    let evaluation = Evaluation { whole: report(&outcomes, bands), model: model.identity().clone(), slices };
+        Some(audit)
+    } else {
+        None
+    };
+    let slices = slices.iter().map(|column| (column.clone(), by_value(&rows, column, bands))).collect();
+    let evaluation = Evaluation {
+        whole: report(&pooled, bands),
+        model: model.identity().clone(),
+        slices,
+        audit,
+        several: sets.len() > 1,
+    };
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &evaluation).map_err(io::Error::from)?;
@@ -168,6 +262,143 @@ pub fn run(args: &EvaluateArgs, model: &TextModel, bands: &[Band]) -> Result<Exi
         print_table(&mut out, &evaluation)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_pooled(row: &Row, sets: &[Set]) -> bool {
+    sets.get(row.set).is_some_and(|set| set.pooled)
+}
+
+fn by_value(rows: &[Row], column: &str, bands: &[Band]) -> BTreeMap<String, Report> {
+    let mut groups: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    for row in rows {
+        for (_, value) in row.slices.iter().filter(|(name, _)| name == column) {
+            groups.entry(value.clone()).or_default().push(row.outcome);
+        }
+    }
+    groups.into_iter().map(|(value, group)| (value, report(&group, bands))).collect()
+}
+
+/// A file of labelled rows. Its column `surface`, where it has one, divides the report too.
+fn file(args: &EvaluateArgs, data: &Path, text: &str, condition: &(String, String)) -> Result<Texts, EvaluateError> {
+    let records = dataset::read(data)?;
+    let answers = answers(condition, &records)?;
+    let (column, value) = condition;
+    let name = data.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let set = Set {
+        name: name.split('.').next().unwrap_or_default().to_owned(),
+        positive: format!("{column} = {value}"),
+        pooled: true,
+        sha256: digest(data)?,
+        file: name,
+    };
+    let mut columns = args.slice.clone();
+    let has_surface = records.iter().all(|record| record.get(SURFACE).is_ok());
+    if has_surface && !columns.iter().any(|column| column == SURFACE) {
+        columns.push(SURFACE.to_owned());
+    }
+    let mut texts = Vec::with_capacity(records.len());
+    for (index, (record, positive)) in records.iter().zip(answers).enumerate() {
+        let value = |column: &String| Ok((column.clone(), record.get(column)?.to_owned()));
+        texts.push(Labelled {
+            set: 0,
+            number: index + 1,
+            text: record.get(text)?.to_owned(),
+            positive,
+            class: None,
+            slices: columns.iter().map(value).collect::<Result<_, DataError>>()?,
+        });
+    }
+    Ok(Texts { sets: vec![set], texts, slices: args.slice.clone(), groups: args.slice.clone() })
+}
+
+/// Where a post stands: in a feed, in a comment.
+const SURFACE: &str = "surface";
+
+/// The validation rows of the public corpora that have some, in the order of `moderato corpora`.
+fn corpora(folder: &Path) -> Result<Texts, EvaluateError> {
+    let (mut sets, mut texts) = (Vec::new(), Vec::new());
+    for corpus in &CORPORA {
+        let examples = corpus.load(folder)?;
+        let held = examples.into_iter().filter(|example| example.part == Part::Validation);
+        let before = texts.len();
+        texts.extend(held.enumerate().map(|(index, example)| {
+            Labelled {
+                set: sets.len(),
+                number: index + 1,
+                text: example.text,
+                positive: example.positive,
+                class: example.class,
+                slices: example
+                    .slices
+                    .iter()
+                    .filter_map(|slice| slice.split_once('='))
+                    .chain([(pages::SET, corpus.name)])
+                    .map(|(column, value)| (column.to_owned(), value.to_owned()))
+                    .collect(),
+            }
+        }));
+        if texts.len() > before {
+            sets.push(Set {
+                name: corpus.name.to_owned(),
+                positive: corpus.positive.to_owned(),
+                pooled: corpus.pooled,
+                file: corpus.file.to_owned(),
+                sha256: digest(&folder.join(corpus.file))?,
+            });
+        }
+    }
+    let [set, target] = [pages::SET, "target"].map(str::to_owned);
+    Ok(Texts { sets, texts, slices: vec![set, target.clone()], groups: vec![target] })
+}
+
+fn digest(path: &Path) -> Result<String, EvaluateError> {
+    let bytes = std::fs::read(path).map_err(|source| EvaluateError::File { path: path.to_owned(), source })?;
+    Ok(domain::sha256_hex(&bytes))
+}
+
+fn peers(
+    beside: &[Beside],
+    texts: &[Labelled],
+    load: impl Fn(&Path) -> Result<TextModel, Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<Vec<Peer>, EvaluateError> {
+    let mut peers = Vec::new();
+    let digests: Vec<String> = texts.iter().map(|row| domain::sha256_hex(row.text.as_bytes())).collect();
+    let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
+    for Beside { name, source } in beside {
+        let scores = match source {
+            Source::File(path) => peers::read(path, &digests)?,
+            Source::Model(folder) => {
+                let model = load(folder).map_err(|source| EvaluateError::Model { name: name.clone(), source })?;
+                let said = |source| EvaluateError::Set { set: name.clone(), source };
+                let bar = progress("beside", texts.len());
+                let score = |row: &Labelled| {
+                    bar.inc(1);
+                    Ok(PeerScore::of(model.score(&row.text).map_err(said)?.calibrated, None))
+                };
+                let scores = texts.iter().map(score).collect::<Result<_, EvaluateError>>()?;
+                bar.finish_and_clear();
+                scores
+            }
+        };
+        peers.push(Peer { name: name.clone(), scores });
+    }
+    Ok(peers)
+}
+
+/// Scores every sentence that names a term held out of training.
+fn identity(model: &TextModel) -> Result<Vec<TermScores>, EvaluateError> {
+    let held_out = HeldOut::bundled()?;
+    let sentences: Vec<String> = held_out.sentences().collect();
+    let said = |source| EvaluateError::Set { set: "identity terms".to_owned(), source };
+    let bar = progress("terms", sentences.len());
+    let mut found = Vec::new();
+    for (term, sentences) in held_out.terms.iter().zip(sentences.chunks(held_out.templates.len().max(1))) {
+        let scores = sentences.iter().map(|text| Ok(model.score(text).map_err(said)?.calibrated));
+        found.push(TermScores { term: term.plural.clone(), scores: scores.collect::<Result<_, EvaluateError>>()? });
+        bar.inc(u64::try_from(sentences.len()).unwrap_or(0));
+    }
+    bar.finish_and_clear();
+    Ok(found)
 }
 
 /// Which rows are positive.
@@ -187,26 +418,35 @@ pub(crate) fn answers((column, value): &(String, String), records: &[Record]) ->
     Ok(given.into_iter().map(|there| there == value).collect())
 }
 
-fn score(
-    args: &EvaluateArgs,
-    model: &TextModel,
-    records: &[Record],
-    answers: &[bool],
-) -> Result<Vec<Outcome>, EvaluateError> {
-    let bar = progress("scoring", records.len());
-    let mut outcomes = Vec::with_capacity(records.len());
-    for (index, (record, positive)) in records.iter().zip(answers).enumerate() {
-        let text = record.get(&args.text_column)?;
-        let scored = model.score(text).map_err(|source| EvaluateError::Score { row: index + 1, source })?;
-        outcomes.push(Outcome { score: scored.calibrated, positive: *positive });
+/// Scores texts and lets go of them.
+fn score(model: &TextModel, texts: Vec<Labelled>, sets: &[Set]) -> Result<Vec<Row>, EvaluateError> {
+    let bar = progress("scoring", texts.len());
+    let mut rows = Vec::with_capacity(texts.len());
+    for text in texts {
+        let Labelled { set, number, text, positive, class, slices } = text;
+        let scored = model.score(&text).map_err(|source| match sets {
+            [_] => EvaluateError::Score { row: number, source },
+            sets => EvaluateError::Set { set: sets.get(set).map_or_else(String::new, |set| set.name.clone()), source },
+        })?;
+        rows.push(Row {
+            set,
+            number,
+            digest: domain::sha256_hex(text.as_bytes()),
+            words: text.split_whitespace().count(),
+            class,
+            slices,
+            outcome: Outcome { score: scored.calibrated, positive },
+            classes: None,
+        });
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(outcomes)
+    Ok(rows)
 }
 
 fn print_table(out: &mut impl Write, evaluation: &Evaluation) -> io::Result<()> {
-    let mut rows = vec![("all".to_owned(), &evaluation.whole)];
+    let all = if evaluation.several { POOLED } else { "all" };
+    let mut rows = vec![(all.to_owned(), &evaluation.whole)];
     for (column, values) in &evaluation.slices {
         rows.extend(values.iter().map(|(value, report)| (format!("{column}={value}"), report)));
     }

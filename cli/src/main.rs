@@ -14,6 +14,7 @@ mod progress;
 mod readings;
 mod redrive;
 mod registry_publish;
+mod report;
 mod reviews;
 mod score;
 mod send;
@@ -96,10 +97,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Score(args) => score::run(&args),
         Command::Evaluate(args) => {
-            let model = local::model(args.model.as_deref(), &local::onnx()?)?;
+            let onnx = local::onnx()?;
+            let model = local::model(args.model.as_deref(), &onnx)?;
             let policy = local::policy(None)?.0;
             let bands = policy.bands.get(model.harm()).map(Vec::as_slice).unwrap_or_default();
-            Ok(evaluate::run(&args, &model, bands)?)
+            Ok(evaluate::run(&args, &model, bands, |folder| local::model(Some(folder), &onnx))?)
         }
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Train(args) => {
