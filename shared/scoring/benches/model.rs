@@ -37,7 +37,7 @@ fn main() {
     let onnx = scoring::init(&library).unwrap();
     let bundle = Bundle::read(&root.join("shared/scoring/models/minilm-cascade")).unwrap();
     let model = TextModel::load(&onnx, &bundle, None).unwrap();
-    let mut bare = onnx.bare_session(&bundle.more[TRANSFORMER_FILE]).unwrap();
+    let mut bare = onnx.bare_transformer(&bundle.more[TRANSFORMER_FILE]).unwrap();
 
     let megabytes = |name: &str| bundle.more[name].len() as f64 / 1e6;
     println!(
@@ -96,9 +96,14 @@ fn over_bare(model: &TextModel, bare: &mut Session, texts: &[String]) {
     for text in asked {
         let inputs = model.transformer_inputs(text).unwrap();
         let (mut fastest, mut barest) = (f64::INFINITY, f64::INFINITY);
-        for _ in 0..RUNS {
-            fastest = fastest.min(microseconds(|| model.score(text).unwrap()));
-            barest = barest.min(microseconds(|| inputs.iter().map(|ids| bare_run(bare, ids)).fold(f64::MIN, f64::max)));
+        // Each follows itself once, so that neither finds the other's weights in the caches of the processor.
+        for run in 0..4 * RUNS {
+            if run / 2 % 2 == 0 {
+                fastest = fastest.min(microseconds(|| model.score(text).unwrap()));
+            } else {
+                let mut all = || inputs.iter().map(|ids| bare_run(bare, ids)).fold(f64::MIN, f64::max);
+                barest = barest.min(microseconds(&mut all));
+            }
         }
         (ours, theirs) = (ours + fastest, theirs + barest);
         (tokens, views) = (tokens + inputs.iter().map(Vec::len).sum::<usize>(), views + inputs.len());

@@ -33,6 +33,12 @@ impl Onnx {
     pub fn bare_session(&self, verified: &[u8]) -> ort::Result<Session> {
         builder(self, GraphOptimizationLevel::Level1)?.commit_from_memory(verified)
     }
+
+    /// A session as the transformer has it: for benches/model.rs, which keeps the bytes as long.
+    #[doc(hidden)]
+    pub fn bare_transformer(&self, verified: &Bytes) -> ort::Result<Session> {
+        borrowing(self, verified)
+    }
 }
 
 /// ONNX Runtime allows one environment a process, so it is made once and kept until the process ends.
@@ -78,9 +84,7 @@ impl TransformerSession {
     /// already and is not copied: its session takes half the time and memory of one from `.onnx`. Weights of products are
     /// kept a second time, in the order in which the processor multiplies them, so their pages can go.
     pub(crate) fn load(onnx: &Onnx, verified: &Bytes) -> Result<Self, Cause> {
-        let session = borrowing(onnx, verified)?;
-        verified.release();
-        Ok(Self { session: Mutex::new(session), _graph: verified.clone() })
+        Ok(Self { session: Mutex::new(borrowing(onnx, verified)?), _graph: verified.clone() })
     }
 
     /// Runs the graph once and gives its outputs, one at least.

@@ -58,6 +58,7 @@ impl Transformer {
         let session = TransformerSession::load(onnx, &graph).map_err(LoadError::Graph)?;
         let transformer = Self { session, vocabulary, window: manifest.window };
         transformer.try_all_tokens().map_err(LoadError::Trial)?;
+        graph.release();
         Ok(transformer)
     }
 
