@@ -424,10 +424,12 @@ fn score(model: &TextModel, texts: Vec<Labelled>, sets: &[Set]) -> Result<Vec<Ro
     let mut rows = Vec::with_capacity(texts.len());
     for text in texts {
         let Labelled { set, number, text, positive, class, slices } = text;
-        let scored = model.score(&text).map_err(|source| match sets {
+        let failed = |source| match sets {
             [_] => EvaluateError::Score { row: number, source },
             sets => EvaluateError::Set { set: sets.get(set).map_or_else(String::new, |set| set.name.clone()), source },
-        })?;
+        };
+        let scored = model.score(&text).map_err(failed)?;
+        let classes = if class.is_some() { model.classes(&text).map_err(failed)? } else { None };
         rows.push(Row {
             set,
             number,
@@ -436,7 +438,7 @@ fn score(model: &TextModel, texts: Vec<Labelled>, sets: &[Set]) -> Result<Vec<Ro
             class,
             slices,
             outcome: Outcome { score: scored.calibrated, positive },
-            classes: None,
+            classes,
         });
         bar.inc(1);
     }

@@ -17,8 +17,8 @@ def band(figures, decision):
 MEASURES = {
     "hatexplain, hate against rest: macro-F1": lambda v: v["hatexplain"]["macro_f1"],
     "hatexplain, hate against rest: AUC-ROC": lambda v: v["hatexplain"]["auc_roc"],
-    "hatexplain, three classes: macro-F1": lambda v: v["hatexplain"]["three_classes"]["macro_f1"],
-    "hatexplain, three classes: AUC-ROC": lambda v: v["hatexplain"]["three_classes"]["auc_roc"],
+    "hatexplain, three classes: macro-F1": lambda v: v["hatexplain"]["classes"]["macro_f1"],
+    "hatexplain, three classes: AUC-ROC": lambda v: v["hatexplain"]["classes"]["auc_roc"],
     "pooled: AUC-ROC": lambda v: v["pooled"]["auc_roc"],
     "pooled: ECE": lambda v: v["pooled"]["ece"],
     "pooled: precision of hiding": lambda v: band(v["pooled"], "hide")["positive_share"],

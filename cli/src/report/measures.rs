@@ -1,7 +1,7 @@
 //! What the report says beyond `scoring::metrics`: intervals, curves, gaps between groups, three classes. Pure functions of scored
 //! rows; what the rows cannot answer is `None`.
 
-use scoring::metrics::Outcome;
+use scoring::metrics::{ClassMetrics, Outcome, measure_classes};
 use serde::Serialize;
 
 use crate::corpora::Class;
@@ -205,14 +205,9 @@ pub struct ThreeScores {
 /// How well three classes are told apart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ThreeClasses {
-    /// Rows.
-    pub n: usize,
-    /// Share of rows whose class is the predicted one.
-    pub accuracy: f64,
-    /// Mean of the three F1.
-    pub macro_f1: Option<f64>,
-    /// Mean of the three areas under the ROC curve, each class against the rest.
-    pub auc_roc: Option<f64>,
+    /// Accuracy, macro-F1 and AUC-ROC.
+    #[serde(flatten)]
+    pub metrics: ClassMetrics,
     /// Rows by what they are and what is predicted: hate, offensive, neither.
     pub confusion: [[usize; 3]; 3],
 }
@@ -232,28 +227,8 @@ pub fn three_classes(rows: &[ThreeScores]) -> Option<ThreeClasses> {
     };
     let count = |class: Class, place: usize| rows.iter().filter(|r| r.class == class && predicted(r) == place).count();
     let confusion = CLASSES.map(|class| [0, 1, 2].map(|place| count(class, place)));
-    let right = rows.iter().filter(|row| CLASSES.get(predicted(row)) == Some(&row.class)).count();
-    let mean = |values: [Option<f64>; 3]| match values {
-        [Some(a), Some(b), Some(c)] => Some((a + b + c) / 3.0),
-        _ => None,
-    };
-    let against_rest = [0, 1, 2].map(|place| {
-        // Whether the class is the one predicted, for F1, and its own score, for the area.
-        let outcomes = |score: &dyn Fn(&ThreeScores) -> f64| -> Vec<Outcome> {
-            let positive = |row: &ThreeScores| CLASSES.get(place) == Some(&row.class);
-            rows.iter().map(|row| Outcome { score: score(row), positive: positive(row) }).collect()
-        };
-        let hard = outcomes(&|row| if predicted(row) == place { 1.0 } else { 0.0 });
-        let soft = outcomes(&|row| row.scores.get(place).copied().unwrap_or(0.0));
-        (scoring::metrics::measure(&hard, 0.5).f1, scoring::metrics::measure(&soft, 0.5).auc_roc)
-    });
-    Some(ThreeClasses {
-        n: rows.len(),
-        accuracy: right as f64 / rows.len() as f64,
-        macro_f1: mean(against_rest.map(|(f1, _)| f1)),
-        auc_roc: mean(against_rest.map(|(_, auc)| auc)),
-        confusion,
-    })
+    let scored: Vec<_> = rows.iter().map(|row| (row.scores, row.class as usize)).collect();
+    Some(ThreeClasses { metrics: measure_classes(&scored), confusion })
 }
 
 #[cfg(test)]
@@ -349,11 +324,11 @@ mod tests {
         ];
         let found = three_classes(&rows).unwrap();
         assert_eq!(found.confusion, [[1, 1, 0], [0, 1, 0], [0, 0, 1]]);
-        assert_eq!((found.n, found.accuracy), (4, 0.75));
-        // F1: 2/3, 2/3, 1. Areas: hate 3 of 4 pairs, offensive 3 of 3, neither 3 of 3.
-        near(found.macro_f1.unwrap(), (2.0 / 3.0 + 2.0 / 3.0 + 1.0) / 3.0);
-        near(found.auc_roc.unwrap(), (0.75 + 1.0 + 1.0) / 3.0);
+        assert_eq!((found.metrics.n, found.metrics.accuracy), (4, Some(0.75)));
+        // F1: 2/3, 2/3, 1. Areas of pairs: hate against offensive half, the other five whole.
+        near(found.metrics.macro_f1.unwrap(), (2.0 / 3.0 + 2.0 / 3.0 + 1.0) / 3.0);
+        near(found.metrics.auc_roc.unwrap(), 5.5 / 6.0);
         assert_eq!(three_classes(&[]), None);
-        assert_eq!(three_classes(&rows[..2]).unwrap().macro_f1, None);
+        assert_eq!(three_classes(&rows[..2]).unwrap().metrics.macro_f1, None);
     }
 }

@@ -501,13 +501,13 @@ fn three_classes(out: &mut String, peers: &[PeerAudit]) -> fmt::Result {
     for (name, set, three) in found {
         write!(
             out,
-            r#"<tr><td>{}</td><td class="left">{}</td><td>{}</td><td>{:.3}</td><td>{}</td><td>{}</td>"#,
+            r#"<tr><td>{}</td><td class="left">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"#,
             Escaped(name),
             Escaped(set),
-            three.n,
-            three.accuracy,
-            Number(three.macro_f1),
-            Number(three.auc_roc)
+            three.metrics.n,
+            Number(three.metrics.accuracy),
+            Number(three.metrics.macro_f1),
+            Number(three.metrics.auc_roc)
         )?;
         for [hate, offensive, neither] in three.confusion {
             write!(out, "<td>{hate} / {offensive} / {neither}</td>")?;
@@ -517,7 +517,7 @@ fn three_classes(out: &mut String, peers: &[PeerAudit]) -> fmt::Result {
     foot(out)?;
     writeln!(
         out,
-        r#"<p class="note">The highest of three scores counts; AUC-ROC is the mean of each class against the rest.</p>"#
+        r#"<p class="note">The highest of three scores counts; AUC-ROC is the mean over pairs of classes.</p>"#
     )
 }
 

@@ -1,4 +1,4 @@
-//! The linear model as it serves: the weights of its graph, and a sum. Per post it costs a fiftieth of a session of ONNX Runtime, and
+//! The linear model as it serves: the weights of its graph, and a sum. Per post it costs about a seventh of a session of ONNX Runtime, and
 //! nothing to set up. The graph stays the artefact and the reference: a test runs both.
 
 use features::text::WeightedBucket;
