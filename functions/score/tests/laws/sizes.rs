@@ -12,8 +12,8 @@ use store::{Deadline, FeatureStore, item_size, write_units};
 const POST_ID: &str = "6f9619ff-8b86-d011-b42d-00cf4fc96401";
 const AUTHOR_ID: &str = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
 const LATER: u64 = 12;
-/// Five of its words are explained.
-const FIVE: &str = "Immigrants are vermin, filth, scum, rats and parasites.";
+/// Three of its words or more are explained.
+const SEVERAL: &str = "Immigrants are vermin, filth, scum, rats and parasites.";
 
 /// A post as a platform sends it: UUIDs for ids, all features of its author known, all facts given.
 async fn stored(text: &str, revision: u64, post: &str) -> DecisionRecord {
@@ -65,14 +65,14 @@ async fn a_typical_record_keeps_its_explanation_and_its_price() {
 /// The lightest spans go where that saves a write unit, and none goes where it does not.
 #[tokio::test]
 async fn spans_are_left_out_only_where_that_saves_a_unit() {
-    let full = explained(&judge(None).model, FIVE);
-    assert_eq!(full.len(), 5);
+    let full = explained(&judge(None).model, SEVERAL);
+    assert!(full.len() >= 3, "{full:?}");
     let mut seen = std::collections::BTreeSet::new();
     // No author and no facts leave room; a longer id takes it.
     for bytes in (1..=256).step_by(5) {
         let world = Arc::new(World::default());
         let id = "p".repeat(bytes);
-        assert_eq!(deliver(&app(&world), &[post_with(&id, json!({ "text": FIVE }))]).await, Vec::<usize>::new());
+        assert_eq!(deliver(&app(&world), &[post_with(&id, json!({ "text": SEVERAL }))]).await, Vec::<usize>::new());
         let record = world.record(&id, 1).unwrap();
         let kept = record.explanation.clone().unwrap().spans;
         assert_eq!(kept, full[..kept.len()], "the heaviest first");
@@ -82,11 +82,11 @@ async fn spans_are_left_out_only_where_that_saves_a_unit() {
             other.cost_usd_micro = 99.999;
             item_size(&other)
         };
-        let best = (1..=5).rev().find(|count| with(*count) <= 1024).unwrap_or(5);
+        let best = (1..=full.len()).rev().find(|count| with(*count) <= 1024).unwrap_or(full.len());
         assert_eq!(kept.len(), best, "an id of {bytes} bytes");
         seen.insert((kept.len(), write_units(item_size(&record))));
     }
-    assert!(seen.contains(&(1, 1)) && seen.contains(&(5, 2)) && seen.len() >= 3, "{seen:?}");
+    assert!(seen.contains(&(1, 1)) && seen.contains(&(full.len(), 2)) && seen.len() >= 3, "{seen:?}");
 }
 
 #[test]
