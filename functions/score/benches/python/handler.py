@@ -110,10 +110,10 @@ def word_piece(vocabulary):
 WEIGHTS, BIAS = linear_weights()
 tokenizer, START, END = word_piece(verified(SECOND["vocabulary"]))
 transformer = session(verified(SECOND["model"]), onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
-ASKED_FROM = SECOND["asked_from"]
+ASKED_FROM, STACKING = SECOND["asked_from"], SECOND["calibration"]
 PIECES, PIECES_OVERLAP = SECOND["window"]["pieces"], SECOND["window"]["overlap"]
 # Runs of the transformer that an explanation may cost.
-RUNS = 6
+RUNS = 6  # one for each reading, the rest for words
 
 
 # --- readings --------------------------------------------------------------------------------------------------------
@@ -512,10 +512,12 @@ class Scored:
 
     def score(self, place):
         """Raw and calibrated."""
-        logit, calibration = self.linear[place][0], MANIFEST["calibration"]
-        if self.second[place] is not None:
-            logit, calibration = self.second[place][0], SECOND["calibration"]
-        return six_decimals(sigmoid(logit)), six_decimals(sigmoid(calibration["slope"] * logit + calibration["offset"]))
+        linear = self.linear[place][0]
+        if self.second[place] is None:
+            return six_decimals(sigmoid(linear)), six_decimals(sigmoid(SLOPE * linear + OFFSET))
+        logit = self.second[place][0]
+        stacked = STACKING["transformer"] * logit + STACKING["linear"] * linear + STACKING["offset"]
+        return six_decimals(sigmoid(logit)), six_decimals(sigmoid(stacked))
 
     def linear_spans(self, place):
         """Words that raised a text's linear score, as (start, end, weight), heaviest first."""
@@ -541,8 +543,8 @@ class Scored:
         """How the score was explained, and at most five words that raised it."""
         spans = self.linear_spans(place)
         if self.second[place] is None:
-            return "linear", spans[:5]
-        logit, reading, pieces = self.second[place]
+            return "linear", named(spans)
+        logit, reading, pieces, read = self.second[place]
         places = self.readings[place][reading][1]
         words = []
         for index, (_, word, start, end) in enumerate(pieces):
@@ -554,12 +556,18 @@ class Scored:
         found = [(set(indices), raw(places, start, end)) for _, indices, start, end in words]
         found = [word for word in found if word[1][0] < word[1][1]]
         found.sort(key=lambda word: next((n for n, s in enumerate(spans) if s[0] < word[1][1] and word[1][0] < s[1]), len(spans)))
-        slope = SECOND["calibration"]["slope"]
-        lost = [
-            (*at, (logit - log_odds([piece for index, piece in enumerate(pieces) if index not in indices])) * slope)
-            for indices, at in found[:RUNS]
-        ]
-        return "occlusion", heaviest(lost)[:5]
+        lost = []
+        for indices, (start, end) in found[: RUNS - read]:
+            without = log_odds([piece for index, piece in enumerate(pieces) if index not in indices])
+            share = sum(span[2] for span in spans if span[0] < end and start < span[1])
+            lost.append((start, end, (logit - without) * STACKING["transformer"] + share * STACKING["linear"] / SLOPE))
+        lost = heaviest(lost)
+        return ("occlusion", named(lost)) if lost else ("linear", named(spans))
+
+
+def named(spans):
+    """At most five words, none below a fifth of the heaviest."""
+    return [span for span in spans if span[2] >= spans[0][2] * 0.2][:5]
 
 
 def log_odds(pieces):
@@ -569,20 +577,21 @@ def log_odds(pieces):
 
 
 def best_pieces(read_so):
-    """The highest log-odds of all windows of all readings, with reading and pieces (id, word, start, end)."""
-    best, before = None, None
+    """The highest log-odds of all windows of all readings, with reading, pieces (id, word, start, end) and how many readings there were."""
+    best, before, read = None, None, 0
     for reading, (text, _) in enumerate(read_so):
         encoded = tokenizer.encode(text, add_special_tokens=False)
         if encoded.ids == before:
             continue
         before = encoded.ids
+        read += 1
         pieces = [(id, word, *span) for id, word, span in zip(encoded.ids, encoded.word_ids, encoded.offsets)]
         for start in range(0, max(len(pieces) - PIECES_OVERLAP, 1), PIECES - PIECES_OVERLAP):
             window = pieces[start : start + PIECES]
             logit = log_odds(window)
             if best is None or logit > best[0]:
                 best = (logit, reading, window)
-    return best
+    return *best, read
 
 
 def raw(places, start, end):
@@ -616,13 +625,21 @@ def six_decimals(value):
 APPROVE, REVIEW, HIDE = 0, 1, 2
 DECISIONS = ("approve", "review", "hide")
 LANES = {"urgent": (1, 60), "elevated": (2, 240), "standard": (3, 1440)}
-BANDS = ((0.8, "hate-high", HIDE, "urgent"), (0.2, "hate-uncertain", REVIEW, "standard"), (0.0, "hate-low", APPROVE, None))
-POLICY = {"id": "default", "version": "2026-11-23", "sha256": hashlib.sha256(POLICY_FILE).digest()}
+REVIEW_FROM, HIDE_FROM = (
+    float(re.search(rb"id: hate-%s, from: ([0-9.]+)" % band, POLICY_FILE).group(1)) for band in (b"uncertain", b"high")
+)
+BANDS = (
+    (HIDE_FROM, "hate-high", HIDE, "urgent"),
+    (REVIEW_FROM, "hate-uncertain", REVIEW, "standard"),
+    (0.0, "hate-low", APPROVE, None),
+)
+VERSION = re.search(rb'^version: "([^"]+)"', POLICY_FILE, re.M).group(1).decode()
+POLICY = {"id": "default", "version": VERSION, "sha256": hashlib.sha256(POLICY_FILE).digest()}
 UNAVAILABLE = object()
 
 
 def repeat_offender(features, value):
-    if value is None or value < 0.2:
+    if value is None or value < REVIEW_FROM:
         return False
     violations = features["prior_violations"]
     return violations is not UNAVAILABLE and violations >= 3
