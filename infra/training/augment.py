@@ -120,8 +120,9 @@ def bare(text):
     return re.sub(r"\W+", " ", text.lower()).strip()
 
 
-def synthetic(rng, each=24):
-    """Sentences {"text", "hate", "offence", "behaviour"}, each once: `each` of a template with open places, 8 at most of one without."""
+def synthetic(rng, each=24, everyday=24):
+    """Sentences {"text", "hate", "offence", "behaviour"}, each once: `each` of a template with open places, `everyday` of one of everyday
+    talk, a third of that of one without places."""
     seen, apart = set(), kept_apart()
     for block, hate in ((HATE, 1), (KIND, 0)):
         for line in block.splitlines():
@@ -129,7 +130,8 @@ def synthetic(rng, each=24):
             templates = templates.split("|")
             for template in templates:
                 fixed = "{" not in template
-                for _ in range(min(each, 8) if fixed else each):
+                many = everyday if name in ("everyday", "emoji_kind", "harmless") else each
+                for _ in range(many // 3 if fixed else many):
                     kind = rng.choice(list(GROUPS))
                     text = _filled(rng, template, kind, rng.choice(GROUPS[kind]))
                     if bare(text) in apart:

@@ -29,7 +29,7 @@ MODERATO = os.environ.get("MODERATO", str(ROOT / "target/release/moderato"))
 
 
 # How train.py hardens a checkpoint against disguises, once it is trained.
-HARDENING = ("--epochs", "0.7", "--rate", "5e-5")
+HARDENING = ("--epochs", "1", "--rate", "8e-5", "--limit", "25000")
 
 
 class Stopped(Exception):

@@ -129,21 +129,26 @@ def loss_of(out, labels, weights):
 def epoch_examples(rows, made, texts, rng, noisy, swapped, harden=False):
     """One pass: each corpus row once (plain, folded, noisy or with another group), and the sentences of ours.
 
-    Where it hardens, more of them are disguised, and the plain reading of a disguise is shown of harmless texts alone: hate in
-    disguise is found by the folded reading, and what cannot be read must not be suspicious by that alone.
+    Where it hardens, more of them are disguised, harmless ones above all, and the plain reading of a disguise is shown of harmless texts
+    alone: hate in disguise is found by the folded reading, and what is hard to read must not be suspicious by that alone.
     """
-    noise_rows, noise_ours = (0.36, 0.6) if harden else (0.16, 0.3)
+    def noise(ours, hate):
+        if harden:
+            return (0.35 if hate else 0.7) if ours else (0.2 if hate else 0.45)
+        return 0.3 if ours else 0.16
+
     changed, kept = [], []
     for row in (row for row in rows for _ in range(TIMES.get(row["corpus"], 1))):
         draw = rng.random()
-        if draw < noise_rows:
+        disguised = noise(False, row["labels"][0])
+        if draw < disguised:
             changed.append(({"text": noisy(rng, row["text"])}, row))
-        elif draw < noise_rows + 0.08 and (other := swapped(rng, row["text"])):
+        elif draw < disguised + 0.08 and (other := swapped(rng, row["text"])):
             changed.append(({"text": other}, row))
         else:
             kept.append((row["folded"] if draw > 0.85 and row["folded"] else row["plain"], row["labels"], row["weight"]))
     for sentence in made:
-        text = noisy(rng, sentence["text"]) if rng.random() < noise_ours else sentence["text"]
+        text = noisy(rng, sentence["text"]) if rng.random() < noise(True, sentence["hate"]) else sentence["text"]
         changed.append(({"text": text}, {"labels": (sentence["hate"], sentence["offence"], -1), "weight": 1.0}))
     read = readings([new for new, _ in changed])
     for new, (_, row) in zip(read, changed):
@@ -153,11 +158,12 @@ def epoch_examples(rows, made, texts, rng, noisy, swapped, harden=False):
     return [(ids, labels, weight) for ids, (_, labels, weight) in zip(texts.ids([k[0] for k in kept]), kept)]
 
 
-def of_our_own(seed, most=None):
-    """Evasions, swaps of groups, and sentences of our own (augment.py), `most` at most; others with another seed."""
+def of_our_own(seed, most=None, everyday=24):
+    """Evasions, swaps of groups, and sentences of our own (augment.py), `most` at most, `everyday` for each template of everyday talk;
+    others with another seed."""
     sys.path.insert(0, str(HERE))
     from augment import noisy, swapped, synthetic
-    made = list(synthetic(random.Random(seed)))
+    made = list(synthetic(random.Random(seed), everyday=everyday))
     return noisy, swapped, made if most is None else random.Random(seed).sample(made, min(most, len(made)))
 
 
@@ -212,7 +218,7 @@ def main():
     for epoch in range(passes):
         drawn = f"{args.seed}/hardened/{epoch}" if args.harden else f"{args.seed}/{epoch}"
         rng = random.Random(drawn)
-        noisy, swapped, made = of_our_own(drawn, args.ours)
+        noisy, swapped, made = of_our_own(drawn, args.ours, 72 if args.harden else 24)
         chosen = rng.sample(rows, args.limit) if args.limit else rows
         examples = epoch_examples(chosen, made, texts, rng, noisy, swapped, args.harden)
         todo = batches(examples, args.tokens, rng)

@@ -107,10 +107,20 @@ impl Transformer {
         best.map(|best| BestPieces { runs, ..best }).ok_or(ScoreError::NotFinite)
     }
 
-    /// The pieces of each reading, by its place; without those whose pieces are the same as of the one before.
+    /// The pieces of each reading, by its place; without those whose pieces are the same as of the one before. Pieces that the vocabulary
+    /// does not know are left out where a folded reading follows: they say nothing, and what they disguise stands there.
     fn read(&self, readings: &[Reading]) -> Vec<(usize, Vec<Piece>)> {
-        let mut read: Vec<_> =
-            readings.iter().map(|reading| self.vocabulary.pieces(reading.text())).enumerate().collect();
+        let mut read = Vec::with_capacity(readings.len());
+        for (place, reading) in readings.iter().enumerate() {
+            let mut pieces = self.vocabulary.pieces(reading.text());
+            if place + 1 < readings.len() {
+                pieces.retain(|piece| piece.id != self.vocabulary.unknown());
+                if pieces.is_empty() {
+                    continue;
+                }
+            }
+            read.push((place, pieces));
+        }
         let ids = |pieces: &[Piece]| pieces.iter().map(|piece| piece.id).collect::<Vec<_>>();
         read.dedup_by(|next, last| ids(&next.1) == ids(&last.1));
         read

@@ -13,7 +13,7 @@ use scoring::{Bundle, CALIBRATION_FILE, LoadError, TextModel};
 fn calibrated(version: &str, mapping: Mapping) -> Bundle {
     let mut bundle = Bundle::read(&baseline()).unwrap();
     let model = TextModel::load(&onnx(), &bundle, None).unwrap().identity().clone();
-    bundle.more.insert(CALIBRATION_FILE.to_owned(), file(version, model, mapping));
+    bundle.more.insert(CALIBRATION_FILE.to_owned(), file(version, model, mapping).into());
     bundle
 }
 
@@ -86,7 +86,8 @@ fn its_identity_names_the_calibration_and_through_it_the_model() {
 fn a_calibration_of_another_model_is_refused_and_says_what_to_do() {
     let mut bundle = Bundle::read(&baseline()).unwrap();
     let other = ModelRef { name: "ngram-baseline".to_owned(), version: "1".to_owned(), sha256: "00".repeat(32) };
-    bundle.more.insert(CALIBRATION_FILE.to_owned(), file("c1", other, Mapping::Platt { slope: 1.0, offset: 0.0 }));
+    let foreign = file("c1", other, Mapping::Platt { slope: 1.0, offset: 0.0 });
+    bundle.more.insert(CALIBRATION_FILE.to_owned(), foreign.into());
     let error = TextModel::load(&onnx(), &bundle, None).unwrap_err();
     assert!(matches!(error, LoadError::Calibration(CalibrationError::OtherModel { .. })), "{error:?}");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("moderato calibrate"));

@@ -104,11 +104,11 @@ def word_piece(vocabulary):
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return tokenizer, ids["[CLS]"], ids["[SEP]"]
+    return tokenizer, ids["[CLS]"], ids["[SEP]"], ids["[UNK]"]
 
 
 WEIGHTS, BIAS = linear_weights()
-tokenizer, START, END = word_piece(verified(SECOND["vocabulary"]))
+tokenizer, START, END, UNKNOWN = word_piece(verified(SECOND["vocabulary"]))
 transformer = session(verified(SECOND["model"]), onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
 ASKED_FROM, STACKING = SECOND["asked_from"], SECOND["calibration"]
 PIECES, PIECES_OVERLAP = SECOND["window"]["pieces"], SECOND["window"]["overlap"]
@@ -586,6 +586,11 @@ def best_pieces(read_so):
         before = encoded.ids
         read += 1
         pieces = [(id, word, *span) for id, word, span in zip(encoded.ids, encoded.word_ids, encoded.offsets)]
+        if reading + 1 < len(read_so):
+            # What the vocabulary does not know says nothing; what it disguises stands in the next reading.
+            pieces = [piece for piece in pieces if piece[0] != UNKNOWN]
+            if not pieces:
+                continue
         for start in range(0, max(len(pieces) - PIECES_OVERLAP, 1), PIECES - PIECES_OVERLAP):
             window = pieces[start : start + PIECES]
             logit = log_odds(window)
