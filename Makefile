@@ -17,7 +17,7 @@ STAGE ?= dev
 ARCHITECTURE ?= x86_64
 POSTS ?=
 SEEDS ?=
-EPOCHS ?= 2
+EPOCHS ?= 3
 SEED ?=
 POLICY ?=
 EVENT ?= events/native.json
@@ -57,7 +57,7 @@ test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
 
-train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=2; hours; PyTorch is installed for it
+train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=3; hours; PyTorch is installed for it
 	@[ -x .tools/training/bin/python ] || $(STEP) 'PyTorch and what belongs to it' sh -c 'python3 -m venv .tools/training && .tools/training/bin/pip install -q -r infra/training/requirements.in'
 	@MODERATO=$(MODERATO) .tools/training/bin/python infra/training/job.py --seeds $(or $(SEEDS),1 2) --epochs $(EPOCHS) --take shared/scoring/models/minilm-cascade
 

@@ -26,7 +26,7 @@ if (here / f"{name}.waits").exists():
     time.sleep(60)
 value = lambda option: pathlib.Path(args[args.index(option) + 1])
 if name == "train":
-    folder = value("--out") / ("seed-" + args[args.index("--seed") + 1])
+    folder = value("--out") / ("seed-" + args[args.index("--seed") + 1]) / ("hardened" if "--harden" in args else "")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.pt").touch()
 elif name == "seeds":
@@ -72,11 +72,16 @@ def container(tmp_path):
 def test_a_job_trains_every_seed_and_leaves_the_models(container):
     told, status = container.start({"seeds": "4 5", "epochs": "3", "rate": "1e-4"})
     assert status == 0, told
-    assert [call[0] for call in container.calls()] == ["train", "export", "moderato", "train", "export", "moderato", "seeds"]
+    assert [call[0] for call in container.calls()] == ["train", "train", "train", "train", *["export", "moderato"] * 2, "seeds", "export", "moderato"]
     checkpoints = str(container.root / "checkpoints")
     assert container.calls("train")[0] == ["train", "--seed", "4", "--out", checkpoints, "--epochs", "3.0", "--rate", "0.0001"]
     assert container.calls("moderato")[0][:4] == ["moderato", "train", "--data", str(container.root / "input/data/corpora")]
-    assert {path.name for path in (container.root / "model").iterdir()} == {"seed-4", "seed-5", "seeds.json"}
+    assert {path.name for path in (container.root / "model").iterdir()} == {"seed-4", "seed-5", "mean", "seeds.json"}
+    checkpoint = f"{checkpoints}/seed-4"
+    assert container.calls("train")[1][5:8] == ["--start", f"{checkpoint}/model.pt", "--harden"]
+    assert container.calls("export")[0][1] == f"{checkpoint}/hardened", "a seed's own card is of its hardened checkpoint"
+    parts = [f"{checkpoints}/seed-{seed}{part}" for seed in (4, 5) for part in ("", "/hardened")]
+    assert container.calls("export")[2][1:5] == parts, "what serves is the mean of all of them"
     assert (container.root / "model/seed-5/card.json").exists()
 
 
@@ -94,7 +99,7 @@ def test_a_step_that_fails_is_the_reason_and_a_later_start_begins_there(containe
     assert status == 1 and "to 8 bits" in (container.root / "output/failure").read_text()
     (container.steps / "export.fails").unlink()
     _, status = container.start({"seeds": "4 6"})
-    assert status == 0 and [call[2] for call in container.calls("train")] == ["4", "6"], "what is trained is not trained again"
+    assert status == 0 and [call[2] for call in container.calls("train")] == ["4", "4", "6", "6"], "what is trained is not trained again"
 
 
 def test_a_spot_interruption_is_passed_on_and_nothing_is_done_after_it(container):
@@ -119,7 +124,7 @@ def test_corpora_are_those_named_or_an_error_that_says_what_is_missing(container
     assert "lacks hatexplain_train_text_label.csv.gz" in answer.stderr and "edos" not in answer.stderr
 
 
-def test_here_the_first_seed_is_taken_into_use(container, tmp_path):
+def test_here_the_mean_of_the_seeds_is_taken_into_use(container, tmp_path):
     from test_fetch import fetch
 
     for made in fetch.MADE:
@@ -128,4 +133,4 @@ def test_here_the_first_seed_is_taken_into_use(container, tmp_path):
     answer = subprocess.run(command, env=os.environ | {"MODERATO_DATA": str(tmp_path), "MODERATO": str(container.steps / "moderato")}, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert container.calls("train")[0][-2:] == ["--epochs", "0.5"]
-    assert (tmp_path / "live/card.json").exists() and "seed 2" in answer.stdout
+    assert (tmp_path / "live/card.json").exists() and "mean of the seeds" in answer.stdout

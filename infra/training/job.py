@@ -3,7 +3,7 @@
     python infra/training/job.py --seeds 1 2 --epochs 3          # here: data from MODERATO_DATA, or fetched; all into .local/training
     python infra/training/job.py train                           # how SageMaker starts it in the container
 
-For each seed: train.py, train.py --harden, export.py, `moderato train`, so that each has its card; then seeds.py over the cards. It goes on from what is there:
+For each seed: train.py, train.py --harden, export.py, `moderato train`, so that each has its card; then seeds.py over the cards, and the mean of the weights. It goes on from what is there:
 a seed with a card is not trained again, one that was stopped goes on from its last saved step.
 
 As a job it keeps SageMaker's contract: corpora in input/data/corpora, hyperparameters (strings) in input/config/hyperparameters.json, results
@@ -71,30 +71,38 @@ class Job:
         if status:
             raise JobError(f"{what}: `{Path(str(command[0])).name}` ended with status {status}; the log says why")
 
-    def seed(self, seed):
-        """Trains, exports and calibrates one seed. Gives its model's folder."""
-        folder = self.work / f"seed-{seed}"
+    def model(self, what, folder, checkpoints):
+        """Exports a checkpoint, or the mean of several, and calibrates it. Gives its model's folder."""
         model = folder / "model"
         if (model / "card.json").exists():
-            print(f"==> seed {seed}: there already", flush=True)
+            print(f"==> {what}: there already", flush=True)
             return model
+        self.run(f"{what}: to 8 bits", sys.executable, HERE / "export.py", *checkpoints, "--vocabulary", self.work / "vocab.txt", "--out", folder / "export")
+        # Under another name until it is whole: a card says that there is nothing left to do.
+        half = folder / "model.new"
+        self.run(f"{what}: linear model, calibration, card", MODERATO, "train", "--data", self.data, "--out", half, "--transformer", folder / "export")
+        half.rename(model)
+        return model
+
+    def seed(self, seed):
+        """Trains and hardens one seed. Gives the folder of the checkpoint."""
+        folder = self.work / f"seed-{seed}"
         if not (folder / "model.pt").exists():
             self.run(f"seed {seed}: training", sys.executable, HERE / "train.py", "--seed", seed, "--out", self.work, *self.options)
         hardened = folder / "hardened"
         if not (hardened / "model.pt").exists():
             start = ("--start", folder / "model.pt", "--harden", *self.options, *HARDENING)
             self.run(f"seed {seed}: hardening", sys.executable, HERE / "train.py", "--seed", seed, "--out", self.work, *start)
-        self.run(f"seed {seed}: to 8 bits", sys.executable, HERE / "export.py", hardened, "--vocabulary", self.work / "vocab.txt", "--out", folder / "export")
-        # Under another name until it is whole: a card says that there is nothing left to do.
-        half = folder / "model.new"
-        self.run(f"seed {seed}: linear model, calibration, card", MODERATO, "train", "--data", self.data, "--out", half, "--transformer", folder / "export")
-        half.rename(model)
-        return model
+        return hardened
 
     def all(self):
-        models = [self.seed(seed) for seed in self.seeds]
+        checkpoints = [self.seed(seed) for seed in self.seeds]
+        models = [self.model(f"seed {seed}", self.work / f"seed-{seed}", [folder]) for seed, folder in zip(self.seeds, checkpoints)]
         self.run("over seeds", sys.executable, HERE / "seeds.py", *[model / "card.json" for model in models], "--json", self.work / "seeds.json")
-        return models
+        # What serves: the mean of all weights. Checkpoints from one base are near enough to each other for that, and their mean is better than each.
+        # Source: M. Wortsman and others, Model soups, 2022.
+        mean = self.model("mean", self.work / "mean", [part for hardened in checkpoints for part in (hardened.parent, hardened)])
+        return [*models, mean]
 
 
 def corpora():
@@ -162,7 +170,7 @@ def main():
     args.add_argument("--root", type=Path, default=Path("/opt/ml"), help="where SageMaker's folders are")
     args.add_argument("--seeds", nargs="+", default=["1", "2"])
     args.add_argument("--out", type=Path, default=ROOT / ".local/training")
-    args.add_argument("--take", type=Path, help="folder into which the first seed's model is put")
+    args.add_argument("--take", type=Path, help="folder into which the mean of the seeds is put")
     for name, kind in HYPERPARAMETERS.items():
         args.add_argument(f"--{name}", type=kind, dest=f"train {name}", metavar=name.upper(), help="as train.py has it")
     args = args.parse_args()
@@ -178,8 +186,8 @@ def main():
         print(f"error: {error}", file=sys.stderr)
         return 1
     if args.take:
-        shutil.copytree(models[0], args.take, dirs_exist_ok=True)
-        print(f"the model of seed {args.seeds[0]} is in `{args.take}`", flush=True)
+        shutil.copytree(models[-1], args.take, dirs_exist_ok=True)
+        print(f"the mean of the seeds is in `{args.take}`", flush=True)
     return 0
 
 
