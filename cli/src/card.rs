@@ -412,7 +412,25 @@ impl Card {
             "\nSurge is not trained on at all, nor HateXplain's validation posts. A row of EDOS counts less than others, \
              and of the identity templates only some that are not toxic are used: `training` in `card.json`.\n"
         )?;
-        writeln!(out, "## Limits\n")?;
+        let runs =
+            self.transformer.as_ref().and_then(|told| told["runs"].as_array()).map(Vec::as_slice).unwrap_or_default();
+        if !runs.is_empty() {
+            writeln!(
+                out,
+                "## The transformer's training\n\nWhat serves is the mean of the weights of these checkpoints (infra/training). How much single seeds differ is in \
+                 `seeds.json`, what 8 bits change in `precision.json`, where they are beside this card.\n\n| seed | phase | passes | steps | texts a \
+                 pass | of our own | minutes | on |\n|---|---|---|---|---|---|---|---|"
+            )?;
+        }
+        for run in runs {
+            let minutes = run["seconds"].as_f64().unwrap_or_default() / 60.0;
+            let word = |name: &str| run[name].as_str().unwrap_or("-").to_owned();
+            let [seed, passes, steps, texts, ours] =
+                ["seed", "epochs", "steps", "texts_a_pass", "synthetic"].map(|name| &run[name]);
+            let (phase, hardware) = (word("phase"), word("hardware"));
+            writeln!(out, "| {seed} | {phase} | {passes} | {steps} | {texts} | {ours} | {minutes:.0} | {hardware} |")?;
+        }
+        writeln!(out, "\n## Limits\n")?;
         self.limits.iter().try_for_each(|limit| writeln!(out, "- {limit}"))
     }
 }

@@ -51,6 +51,9 @@ pub struct EvaluateArgs {
     /// Prints one JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
+    /// A policy file whose bands count, instead of the compiled-in policy.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// A model's folder, instead of the bundled model.
     #[arg(long, value_name = "FOLDER")]
     pub model: Option<PathBuf>,

@@ -72,3 +72,14 @@ pub fn judge(policy_file: Option<&Path>) -> Result<Judge, Failure> {
         degraded: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_solved_policy_was_solved_for_the_model_that_ships() {
+        let solved = include_str!("../../shared/domain/policies/solved.yaml");
+        assert!(solved.contains(&format!("sha256 {}", bundle().sha256())), "solve it again: moderato policy solve");
+    }
+}

@@ -99,7 +99,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Evaluate(args) => {
             let onnx = local::onnx()?;
             let model = local::model(args.model.as_deref(), &onnx)?;
-            let policy = local::policy(None)?.0;
+            let policy = local::policy(args.policy.as_deref())?.0;
             let bands = policy.bands.get(model.harm()).map(Vec::as_slice).unwrap_or_default();
             Ok(evaluate::run(&args, &model, bands, |folder| local::model(Some(folder), &onnx))?)
         }

@@ -187,6 +187,7 @@ def main():
         return 1
     if args.take:
         shutil.copytree(models[-1], args.take, dirs_exist_ok=True)
+        shutil.copy(args.out / "seeds.json", args.take)
         print(f"the mean of the seeds is in `{args.take}`", flush=True)
     return 0
 

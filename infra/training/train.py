@@ -158,6 +158,13 @@ def epoch_examples(rows, made, texts, rng, noisy, swapped, harden=False):
     return [(ids, labels, weight) for ids, (_, labels, weight) in zip(texts.ids([k[0] for k in kept]), kept)]
 
 
+def hardware(threads):
+    """In words, for the card."""
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return f"{threads} threads, {names[0] if names else 'unknown processor'}"
+
+
 def of_our_own(seed, most=None, everyday=24):
     """Evasions, swaps of groups, and sentences of our own (augment.py), `most` at most, `everyday` for each template of everyday talk;
     others with another seed."""
@@ -257,7 +264,7 @@ def main():
                 print(f"stopped and saved at step {at}; the same command goes on from there", flush=True)
                 sys.exit(128 + signal.SIGTERM)
     torch.save(model.state_dict(), out / "model.pt")
-    (out / "run.json").write_text(json.dumps({"seed": args.seed, "steps": schedule_steps, "seconds": round(time.time() - started), "texts_a_pass": len(examples), "synthetic": len(made), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float)) and k != "save_every"}}))
+    (out / "run.json").write_text(json.dumps({"seed": args.seed, "phase": "hardening" if args.harden else "training", "hardware": hardware(torch.get_num_threads()), "steps": schedule_steps, "seconds": round(time.time() - started), "texts_a_pass": len(examples), "synthetic": len(made), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float)) and k not in ("save_every", "harden")}}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,18 @@ fn the_default_policy_loads_and_every_band_and_rule_decides_a_case() {
     assert_eq!(uncovered(&policy), Vec::<String>::new());
 }
 
+#[test]
+fn the_solved_policy_is_the_default_one_with_other_bounds() {
+    let solved = include_str!("../policies/solved.yaml");
+    let policy = Policy::load(solved, &schema()).unwrap();
+    assert_eq!((policy.id.as_str(), uncovered(&policy)), ("solved", Vec::new()));
+    let rules =
+        |source: &str| source.split("\nrules:\n").nth(1).unwrap().split("\ntests:\n").next().unwrap().to_owned();
+    let bounds = |policy: &Policy| policy.bands["hate"].iter().map(|band| band.from).collect::<Vec<_>>();
+    let review = format!("hate: {} }}", bounds(&policy)[1]);
+    assert_eq!(rules(solved).replace(&review, "hate: 0.2 }"), rules(FALLBACK));
+}
+
 /// Plants one fault in the default policy and expects the words of the refusal.
 #[track_caller]
 fn refused(from: &str, to: &str, words: &str) {
