@@ -9,16 +9,16 @@ pub fn fit_platt(log_odds: &[f64], positive: &[bool]) -> Option<Calibration> {
     platt(fit_smoothed(&rows, positive)?)
 }
 
-/// Fits both stages' log-odds together, as [`fit_platt`] does one. A linear stage that would count against is left out.
+/// Fits both stages' log-odds together, as [`fit_platt`] does one. Where one would count against the other, the transformer stands alone.
 pub fn fit_stacking(transformer: &[f64], linear: &[f64], positive: &[bool]) -> Option<Stacking> {
     let rows: Vec<_> = transformer.iter().zip(linear).map(|(t, l)| [*t, *l, 1.0]).collect();
     let [transformer_slope, linear_slope, offset] = fit_smoothed(&rows, positive)?;
-    if linear_slope < 0.0 {
+    if linear_slope < 0.0 || transformer_slope <= 0.0 {
         let Calibration { slope, offset } = fit_platt(transformer, positive)?;
         return Some(Stacking { transformer: slope, linear: 0.0, offset });
     }
     let finite = [transformer_slope, linear_slope, offset].iter().all(|number| number.is_finite());
-    (finite && transformer_slope > 0.0).then_some(Stacking {
+    finite.then_some(Stacking {
         transformer: transformer_slope,
         linear: linear_slope,
         offset,

@@ -80,7 +80,7 @@ async fn a_post_is_judged_the_same_alone_in_a_batch_in_any_order_and_by_the_comm
         assert_eq!(&judged(&record), stored, "post {place}");
     }
     let asked = stages.iter().filter(|stage| **stage == Stage::Transformer).count();
-    assert!((3..=8).contains(&asked), "both stages of the cascade are to be met: {asked} of ten reach the transformer");
+    assert!((1..=9).contains(&asked), "both stages of the cascade are to be met: {asked} of ten reach the transformer");
 }
 
 #[tokio::test]
