@@ -33,7 +33,7 @@ pub enum PolicyCommand {
         policy: Option<PathBuf>,
     },
     /// Solves the bounds of the bands for a precision of hiding and a share of hate approved, on reviewed posts.
-    Solve(SolveArgs),
+    Solve(Box<SolveArgs>),
 }
 
 /// Runs the command: exit code 1 where the policy is found wanting.

@@ -140,8 +140,8 @@ fn approved(rows: &[Reviewed], below: f64) -> Option<Estimate> {
 
 /// The lowest bound of hiding and the highest of approval that reach the targets.
 fn solve(rows: &[Reviewed], targets: &Targets) -> Result<Bounds, SolveError> {
-    let (sure, unsure): (fn(&Estimate) -> f64, fn(&Estimate) -> f64) =
-        if targets.confident { (|e| e.low, |e| e.high) } else { (|e| e.value, |e| e.value) };
+    let sure = |e: &Estimate| if targets.confident { e.low } else { e.value };
+    let unsure = |e: &Estimate| if targets.confident { e.high } else { e.value };
     let at = |n| precision(rows, step(n)).map(|precision| (n, precision));
     let target = targets.precision_of_hiding;
     // From 2, for something has to be left for review.

@@ -18,11 +18,7 @@ pub fn fit_stacking(transformer: &[f64], linear: &[f64], positive: &[bool]) -> O
         return Some(Stacking { transformer: slope, linear: 0.0, offset });
     }
     let finite = [transformer_slope, linear_slope, offset].iter().all(|number| number.is_finite());
-    finite.then_some(Stacking {
-        transformer: transformer_slope,
-        linear: linear_slope,
-        offset,
-    })
+    finite.then_some(Stacking { transformer: transformer_slope, linear: linear_slope, offset })
 }
 
 /// Platt's targets for a negative and a positive: the posterior means of a uniform prior, which keep a fit from certainty.

@@ -67,7 +67,7 @@ fn marked() -> Option<Vec<Marked>> {
         posts.push(Marked {
             gold: votes.iter().map(|votes| *votes > 0 && 2 * votes >= by.len()).collect(),
             union: votes.iter().map(|votes| *votes > 0).collect(),
-            chosen_on: u32::from_str_radix(&sha256_hex(row.post_id.as_bytes())[63..], 16).unwrap() % 2 == 0,
+            chosen_on: u32::from_str_radix(&sha256_hex(row.post_id.as_bytes())[63..], 16).unwrap().is_multiple_of(2),
             text: row.text,
         });
     }

@@ -57,7 +57,7 @@ fn random_inputs_score_as_the_graph_does() {
     let mut state = 1_u64;
     let mut random = move |bound: u32| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        u32::try_from((state >> 32) * u64::from(bound) >> 32).unwrap()
+        u32::try_from(((state >> 32) * u64::from(bound)) >> 32).unwrap()
     };
     for mut forms in committed() {
         let last = 1 << forms.manifest.ngrams.bits;

@@ -109,7 +109,7 @@ fn each<T: Send>(
                     take.lock().unwrap()(number, done);
                     bar.inc(1);
                     // Where nobody watches a bar, a line says the same.
-                    if bar.is_hidden() && bar.position() % (bar.length().unwrap_or(0) / 10).max(1) == 0 {
+                    if bar.is_hidden() && bar.position().is_multiple_of((bar.length().unwrap_or(0) / 10).max(1)) {
                         eprintln!("    {title}: {} of {}", bar.position(), numbers.end - numbers.start);
                     }
                 }
