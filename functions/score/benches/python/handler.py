@@ -543,7 +543,7 @@ class Scored:
         """How the score was explained, and at most five words that raised it."""
         spans = self.linear_spans(place)
         if self.second[place] is None:
-            return "linear", named(spans)
+            return "linear", mentioned(spans)
         logit, reading, pieces, read = self.second[place]
         places = self.readings[place][reading][1]
         words = []
@@ -562,10 +562,10 @@ class Scored:
             share = sum(span[2] for span in spans if span[0] < end and start < span[1])
             lost.append((start, end, (logit - without) * STACKING["transformer"] + share * STACKING["linear"] / SLOPE))
         lost = heaviest(lost)
-        return ("occlusion", named(lost)) if lost else ("linear", named(spans))
+        return ("occlusion", mentioned(lost)) if lost else ("linear", mentioned(spans))
 
 
-def named(spans):
+def mentioned(spans):
     """At most five words, none below a fifth of the heaviest."""
     return [span for span in spans if span[2] >= spans[0][2] * 0.2][:5]
 
