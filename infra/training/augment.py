@@ -1,7 +1,8 @@
 """Sentences of our own, evasions and swapped groups for training. Everything here was written for this project.
 
-The terms and templates of shared/scoring/behaviours/held_out.json occur in nothing that is made here, nor does a sentence
-of the behaviours there: `python infra/training/augment.py` fails where one does.
+The terms and templates of shared/scoring/behaviours/held_out.json occur in nothing that is made here, nor does a sentence of the behaviours and
+evasions there: `python infra/training/augment.py` fails where one does. A template that would give such a sentence gives others. What
+`noisy` and `swapped` make of a sentence is not compared again; some behaviours are as short as a template and differ from one by a group or an emoji alone.
 """
 
 import json
@@ -214,6 +215,10 @@ if __name__ == "__main__":
     held = re.compile(r"\b(" + "|".join(re.escape(term) for term in HELD_OUT) + r")\b", re.I)
     found = [row["text"] for row in rows if held.search(row["text"])]
     assert not found, f"{len(found)} sentences name a term that is held out: {found[:3]}"
+    apart, told = kept_apart(), {bare(template) for line in (HATE + KIND).splitlines() for template in line.partition(": ")[2].split("|")}
+    assert not [row for row in rows if bare(row["text"]) in apart], "a sentence stands in the behaviours or evasions"
+    kept = json.loads((Path(__file__).resolve().parents[2] / "shared/scoring/behaviours/held_out.json").read_text(encoding="utf-8"))["templates"]
+    assert not [template for template in kept if bare(template) in told], "a template is held out"
     print(len(rows), "sentences,", sum(row["hate"] for row in rows), "of them hateful; none names a term that is held out")
     for row in rng.sample(rows, 40):
         print(row["hate"], row["behaviour"], "|", row["text"])
