@@ -152,8 +152,9 @@ def epoch_examples(rows, made, texts, rng, noisy, swapped, harden=False):
         changed.append(({"text": text}, {"labels": (sentence["hate"], sentence["offence"], -1), "weight": 1.0}))
     read = readings([new for new, _ in changed])
     for new, (_, row) in zip(read, changed):
-        folded = rng.random() < 0.5 or (harden and row["labels"][0] == 1)
-        text = new["folded"] if new["folded"] and folded else new["plain"]
+        # The committed checkpoints drew here in the first phase only where there was something to choose.
+        folded = (harden or new["folded"]) and rng.random() < 0.5
+        text = new["folded"] if new["folded"] and (folded or harden and row["labels"][0] == 1) else new["plain"]
         kept.append((text, row["labels"], row["weight"]))
     return [(ids, labels, weight) for ids, (_, labels, weight) in zip(texts.ids([k[0] for k in kept]), kept)]
 
