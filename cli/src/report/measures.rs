@@ -2,12 +2,10 @@
 //! rows; what the rows cannot answer is `None`.
 
 use scoring::metrics::{ClassMetrics, Outcome, measure_classes};
+use scoring::reviewed::{Estimate, wilson};
 use serde::Serialize;
 
 use crate::corpora::Class;
-
-/// The 97.5th percentile of the normal distribution, for two-sided intervals of 95 %.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// A share of counted rows with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -31,12 +29,7 @@ impl Share {
             return None;
         }
         let (n, share) = (of as f64, part as f64 / of as f64);
-        let scale = 1.0 + Z * Z / n;
-        let middle = (share + Z * Z / (2.0 * n)) / scale;
-        let half = Z / scale * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-        // At the ends the formula gives 0 and 1 but for rounding.
-        let low = if part == 0 { 0.0 } else { middle - half };
-        let high = if part == of { 1.0 } else { middle + half };
+        let Estimate { low, high, .. } = wilson(share, n);
         Some(Self { part, of, share, low, high })
     }
 

@@ -41,8 +41,7 @@ pub fn effective<'a>(rows: impl IntoIterator<Item = &'a Reviewed>) -> f64 {
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
-/// The share of `among` for which `is` holds, with Wilson's interval. `None` where there is nothing to share.
-/// Source: E. Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+/// The share of `among` for which `is` holds, with [`wilson`]'s interval. `None` where there is nothing to share.
 pub fn share<'a>(
     among: impl IntoIterator<Item = &'a Reviewed> + Clone,
     is: impl Fn(&Reviewed) -> bool,
@@ -54,8 +53,9 @@ pub fn share<'a>(
     (all > 0.0).then(|| wilson(hits / all, n))
 }
 
-/// Wilson's interval for a share found among `n`.
-fn wilson(share: f64, n: f64) -> Estimate {
+/// A share found among `n` with Wilson's score interval of 95 %, which stays within 0 and 1 and holds for small counts.
+/// Source: E. Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+pub fn wilson(share: f64, n: f64) -> Estimate {
     let around = 1.0 + Z * Z / n;
     let middle = (share + Z * Z / (2.0 * n)) / around;
     let half = Z / around * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
