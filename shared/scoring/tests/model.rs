@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{NGRAMS, baseline, bundle, model, onnx};
+use common::{NGRAMS, baseline, bundle, cascade, model, onnx};
 use domain::Span;
 use features::text::{View, ngrams, tokenise};
 use scoring::onnx::linear_graph;
@@ -53,6 +53,36 @@ fn the_committed_model_gives_the_scores_on_its_card() {
     }
     let bytes: u64 = std::fs::read_dir(baseline()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
     assert!(bytes <= 3 << 20, "the folder has {bytes} bytes, 3 MiB at most");
+}
+
+#[test]
+fn the_model_that_ships_gives_the_scores_on_its_card() {
+    let folder = baseline().with_file_name("minilm-cascade");
+    let card: Value = serde_json::from_slice(&std::fs::read(folder.join("card.json")).unwrap()).unwrap();
+    let model = cascade();
+    assert_eq!(card["model"]["sha256"], model.identity().sha256);
+    let golden = card["golden"].as_array().unwrap();
+    assert_eq!(golden.len(), 12);
+    for case in golden {
+        let text = case["text"].as_str().unwrap();
+        let scored = model.score(text).unwrap();
+        // 8 bits are rounded otherwise where a processor adds floats in another order.
+        for (name, found) in [("raw", scored.raw), ("calibrated", scored.calibrated)] {
+            assert!((found - case[name].as_f64().unwrap()).abs() < 0.02, "{name} of {text:?} is {found}");
+        }
+    }
+}
+
+#[test]
+fn what_only_look_alikes_spell_is_read_as_what_it_looks_like() {
+    let model = cascade();
+    for (disguised, shown) in [
+        ("W\u{43e}m\u{435}n \u{430}r\u{435} gr\u{435}\u{430}t \u{430}uth\u{43e}rs", "Women are great authors"),
+        ("G\u{430}s \u{430}ll th\u{435} J\u{435}ws", "Gas all the Jews"),
+    ] {
+        let [disguised, shown] = [disguised, shown].map(|text| model.transformer_log_odds(text).unwrap());
+        assert_eq!(disguised, shown, "{shown:?} in disguise");
+    }
 }
 
 #[test]
