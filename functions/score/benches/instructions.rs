@@ -42,7 +42,13 @@ fn event() -> Box<RawValue> {
 fn judged() -> (Policy, Evidence) {
     let policy = Policy::fallback(&Definitions::bundled().unwrap().schema()).unwrap();
     let mut evidence = Evidence::of(Revision::FIRST, PostFacts::default());
-    let score = Score { raw: Some(0.3), calibrated: Some(0.25), model: "m@1".to_owned(), state: ScoreState::Ok };
+    let score = Score {
+        raw: Some(0.3),
+        calibrated: Some(0.25),
+        model: "m@1".to_owned(),
+        state: ScoreState::Ok,
+        view: domain::View::Text,
+    };
     evidence.scores.insert("hate".to_owned(), score);
     let post = domain::Post::parse(body().as_bytes()).unwrap();
     let received_at = domain::Timestamp::from_millis(1_795_428_000_000);

@@ -5,7 +5,7 @@
 //! on purpose: a rule that may look at a score could soften when the score rises (law 5). Rules name a least score
 //! with `at_least` instead, which can only add.
 
-use crate::{Evidence, FeatureState, FeatureValue};
+use crate::{Availability, Evidence, FeatureState, FeatureValue};
 use cel::{
     Context, Env, Program, Value,
     common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators},
@@ -78,10 +78,18 @@ const POST_FACTS: [(&str, Type); 5] = [
     ("revision", Type::Int),
 ];
 
+/// What conditions may look at of attached media, as `media.NAME`; unavailable where the media could not be looked at.
+const MEDIA_FACTS: [(&str, Type); 1] = [("blocked", Type::Int)];
+
 impl Schema {
     fn kind(&self, view: &str, name: &str) -> Option<Type> {
         if view == "post"
             && let Some((_, kind)) = POST_FACTS.iter().find(|(fact, _)| *fact == name)
+        {
+            return Some(*kind);
+        }
+        if view == "media"
+            && let Some((_, kind)) = MEDIA_FACTS.iter().find(|(fact, _)| *fact == name)
         {
             return Some(*kind);
         }
@@ -92,8 +100,9 @@ impl Schema {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let facts = POST_FACTS.iter().map(|(name, _)| format!("post.{name}"));
+        let media = MEDIA_FACTS.iter().map(|(name, _)| format!("media.{name}"));
         let features = self.features.iter().map(|(name, feature)| format!("{}.{name}", feature.view));
-        let mut names: Vec<_> = facts.chain(features).collect();
+        let mut names: Vec<_> = facts.chain(media).chain(features).collect();
         names.sort();
         names
     }
@@ -147,6 +156,7 @@ pub enum Held {
 pub struct Condition {
     program: Program,
     features: Vec<(String, FeatureSchema)>,
+    media: bool,
 }
 
 impl std::fmt::Debug for Condition {
@@ -170,10 +180,10 @@ impl Condition {
             .map_err(|error| {
                 ConditionError::Syntax(error.to_string().lines().next().unwrap_or("unreadable").trim().to_owned())
             })?;
-        let mut checker = Checker { schema, features: BTreeMap::new() };
+        let mut checker = Checker { schema, features: BTreeMap::new(), media: false };
         checker.expect(program.expression(), Type::Bool)?;
         let features = checker.features.into_iter().collect();
-        Ok(Self { program, features })
+        Ok(Self { program, features, media: checker.media })
     }
 
     /// Evaluates the condition. Total: what cannot be evaluated is [`Held::Unavailable`].
@@ -188,6 +198,13 @@ impl Condition {
         facts.insert("is_reply".into(), post.is_reply.into());
         facts.insert("revision".into(), Value::Int(i64::try_from(evidence.revision.get()).unwrap_or(i64::MAX)));
         let mut unavailable = Vec::new();
+        if self.media {
+            views.entry("media").or_default().insert("blocked".into(), i64::from(evidence.blocked_media).into());
+            // One image that is known to be on the list is enough, whatever became of the others.
+            if evidence.media == Availability::Unavailable && evidence.blocked_media == 0 {
+                unavailable.push("media".to_owned());
+            }
+        }
         for (name, feature) in &self.features {
             let value = match evidence.features.get(name) {
                 Some(FeatureState::Present(value) | FeatureState::Stale(value)) => *value,
@@ -249,6 +266,7 @@ fn depth(source: &str) -> usize {
 struct Checker<'a> {
     schema: &'a Schema,
     features: BTreeMap<String, FeatureSchema>,
+    media: bool,
 }
 
 impl Checker<'_> {
@@ -290,6 +308,7 @@ impl Checker<'_> {
             return Err(ConditionError::Score);
         }
         let kind = self.schema.kind(view, name).ok_or_else(|| self.unknown(format!("{view}.{name}")))?;
+        self.media |= view == "media" && MEDIA_FACTS.iter().any(|(fact, _)| *fact == name);
         if let Some(feature) = self.schema.features.get(name).filter(|feature| feature.view == view) {
             self.features.insert(name.to_owned(), feature.clone());
         }

@@ -124,7 +124,7 @@ pub fn decide(policy: &Policy, evidence: &Evidence) -> Judgement {
 /// Everything that [`decide`] looks at, with what came of it: what `moderato policy explain` prints.
 #[must_use]
 pub fn consider(policy: &Policy, evidence: &Evidence) -> Vec<Considered> {
-    let mut considered = Vec::new();
+    let mut considered: Vec<Considered> = Vec::new();
     considered.extend(bands(policy, evidence));
     considered.extend(rules(policy, evidence));
     considered.extend(policy.required.iter().map(|required| {
@@ -136,6 +136,21 @@ pub fn consider(policy: &Policy, evidence: &Evidence) -> Vec<Considered> {
         source: DecidedBy::Rule,
         ..asked_for_by_absence(policy, "revised-after-verdict".to_owned(), &policy.leading_harm, revised)
     });
+    let without = evidence.second_opinion == Availability::Unavailable;
+    if policy.second_opinion.is_some() || without {
+        considered.push(asked_for_by_absence(
+            policy,
+            "unavailable:second_opinion".to_owned(),
+            &policy.leading_harm,
+            without,
+        ));
+    }
+    if without {
+        // What was to be looked at again and was not is never removed: no outage hides a post.
+        for one in &mut considered {
+            one.decision = one.decision.min(Decision::Review);
+        }
+    }
     if !considered.iter().any(|one| one.outcome == Outcome::Fires) {
         // No band fired because no model answered, and the policy requires nothing: still nobody may approve.
         considered.push(asked_for_by_absence(policy, "nothing-judged".to_owned(), &policy.leading_harm, true));
@@ -159,7 +174,11 @@ fn bands<'a>(policy: &'a Policy, evidence: &'a Evidence) -> impl Iterator<Item =
 }
 
 fn rules<'a>(policy: &'a Policy, evidence: &'a Evidence) -> impl Iterator<Item = Considered> + 'a {
-    let leading_failed = evidence.scores.get(&policy.leading_harm).and_then(crate::Score::value).is_none();
+    // Nothing to read is no failure: a picture without words may be hidden for what it is.
+    let leading_failed = evidence
+        .scores
+        .get(&policy.leading_harm)
+        .is_none_or(|score| score.state != ScoreState::Skipped && score.value().is_none());
     policy.rules.iter().map(move |rule| {
         let reached = rule.at_least.iter().try_fold(true, |reached, (harm, bound)| {
             let score = evidence.scores.get(harm)?;
@@ -232,7 +251,9 @@ fn is_available(policy: &Policy, evidence: &Evidence, required: &Required) -> bo
 
 /// Names of evidence that was not to be had, whether the policy requires it or not.
 fn degraded(policy: &Policy, evidence: &Evidence) -> Vec<String> {
-    let scores = policy.bands.keys().map(|harm| Required::Score(harm.clone()));
+    // A harm that no model was asked about, such as one that is only seen in images, is no loss.
+    let asked = |harm: &&Harm| **harm == policy.leading_harm || evidence.scores.contains_key(*harm);
+    let scores = policy.bands.keys().filter(asked).map(|harm| Required::Score(harm.clone()));
     let views: std::collections::BTreeSet<_> =
         policy.schema.features.values().map(|feature| feature.view.clone()).collect();
     let mut names: Vec<String> = scores
@@ -241,6 +262,9 @@ fn degraded(policy: &Policy, evidence: &Evidence) -> Vec<String> {
         .filter(|required| !is_available(policy, evidence, required))
         .map(|required| required.to_string())
         .collect();
+    if evidence.second_opinion == Availability::Unavailable {
+        names.push("second_opinion".to_owned());
+    }
     names.sort();
     names
 }

@@ -17,8 +17,12 @@ pub struct Evidence {
     pub features: BTreeMap<String, FeatureState>,
     /// Whether attached media could be looked at.
     pub media: Availability,
+    /// Attached images that are on the block list: what conditions read as `media.blocked`.
+    pub blocked_media: u32,
     /// Whether a person decided an earlier revision of this post.
     pub verdict_before: VerdictBefore,
+    /// Whether the second opinion that the policy asks for was had; `none` where none is asked for, or it is not due yet.
+    pub second_opinion: Availability,
 }
 
 impl Evidence {
@@ -31,7 +35,9 @@ impl Evidence {
             scores: BTreeMap::new(),
             features: BTreeMap::new(),
             media: Availability::None,
+            blocked_media: 0,
             verdict_before: VerdictBefore::No,
+            second_opinion: Availability::None,
         }
     }
 }
@@ -70,19 +76,64 @@ pub struct Score {
     pub model: String,
     /// Whether there is a score at all.
     pub state: ScoreState,
+    /// What of the post it was read from.
+    pub view: View,
 }
 
 impl Score {
     /// A score that was asked for and could not be had.
     #[must_use]
     pub fn unavailable(model: impl Into<String>) -> Self {
-        Self { raw: None, calibrated: None, model: model.into(), state: ScoreState::Unavailable }
+        Self { raw: None, calibrated: None, model: model.into(), state: ScoreState::Unavailable, view: View::Text }
     }
 
     /// The number that bands compare: `Some` only where the state is `ok` and the number is one.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
         self.calibrated.filter(|value| self.state == ScoreState::Ok && value.is_finite())
+    }
+}
+
+/// What of a post a score was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum View {
+    /// Its text: `text`.
+    #[default]
+    Text,
+    /// The image at this place of its media, from 0, as such: `image:0`.
+    Image(u32),
+    /// The text in that image: `ocr:0`.
+    Ocr(u32),
+}
+
+impl std::fmt::Display for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Image(place) => write!(f, "image:{place}"),
+            Self::Ocr(place) => write!(f, "ocr:{place}"),
+        }
+    }
+}
+
+impl From<View> for String {
+    fn from(view: View) -> Self {
+        view.to_string()
+    }
+}
+
+impl TryFrom<String> for View {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let place = |digits: &str| digits.parse().map_err(|_| "a view's place is a whole number");
+        match text.split_once(':') {
+            None if text == "text" => Ok(Self::Text),
+            Some(("image", digits)) => place(digits).map(Self::Image),
+            Some(("ocr", digits)) => place(digits).map(Self::Ocr),
+            _ => Err("a view is `text`, `image:N` or `ocr:N`"),
+        }
     }
 }
 

@@ -16,12 +16,13 @@ mod timestamp;
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
 pub use evidence::{
     Availability, Evidence, FeatureState, FeatureValue, FeatureValues, PostFacts, Score, ScoreState, VerdictBefore,
+    View,
 };
 pub use id::{AuthorId, Harm, IdError, MAX_ID_BYTES, PostId, Revision, decision_id, sha256_hex};
-pub use policy::{Decision, Policy, PolicyError};
+pub use policy::{Adviser, Decision, Policy, PolicyError, SecondOpinion};
 pub use post::{MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
 pub use record::{
-    ActionKind, ActionRequest, DecisionRecord, Explanation, FeatureRecord, ModelRef, Owed, PolicyRef, Review,
-    ReviewTask, ScoreRecord, Setting, Span,
+    ActionKind, ActionRequest, Consulted, DecisionRecord, Explanation, FeatureRecord, ImageRecord, ModelRef, Owed,
+    PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting, Span,
 };
 pub use timestamp::{Timestamp, TimestampError};

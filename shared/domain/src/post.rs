@@ -150,6 +150,32 @@ impl Post {
     }
 }
 
+impl Post {
+    /// The post as one native event, which [`Post::parse`] reads back to the same.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let mut fields = Map::new();
+        let mut put = |name: &str, value: Value| {
+            if !value.is_null() {
+                fields.insert(name.to_owned(), value);
+            }
+        };
+        put("post_id", self.post_id.as_str().into());
+        put("revision", self.revision.get().into());
+        put("author_id", self.author_id.as_ref().map(|author| author.as_str()).into());
+        put("created_at", self.created_at.map(|instant| instant.to_string()).into());
+        put("text", self.text.as_deref().into());
+        put("text_ref", self.text_ref.as_deref().into());
+        put("lang", self.lang.as_deref().into());
+        put("surface", self.surface.as_deref().into());
+        let media = self.media.iter().map(|media| serde_json::json!({ "uri": media.uri, "type": media.kind }));
+        put("media", if self.media.is_empty() { Value::Null } else { media.collect() });
+        let context = |reply_to: &String| serde_json::json!({ "reply_to": reply_to });
+        put("context", self.reply_to.as_ref().map_or(Value::Null, context));
+        Value::Object(fields)
+    }
+}
+
 /// Parses bytes as JSON, telling bytes that are not UTF-8 from text that is not JSON.
 ///
 /// # Errors

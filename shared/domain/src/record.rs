@@ -1,9 +1,9 @@
 //! What is written down of a decision, and what it owes to others.
 
-use crate::policy::{Decision, Policy};
+use crate::policy::{Adviser, Decision, Policy};
 use crate::{
     AuthorId, Availability, DecidedBy, Evidence, FeatureState, FeatureValues, Harm, Judgement, PostFacts, PostId,
-    Reason, Revision, Score, ScoreState, Timestamp, VerdictBefore, decision_id,
+    Reason, Revision, Score, ScoreState, Timestamp, VerdictBefore, View, decision_id,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,9 +44,15 @@ pub struct DecisionRecord {
     /// Attached media.
     #[serde(default, skip_serializing_if = "is_default")]
     pub media: Availability,
+    /// What was seen in attached images, in their order; empty where nobody looked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageRecord>,
     /// Whether a person decided an earlier revision.
     #[serde(default, skip_serializing_if = "is_default")]
     pub verdict_before: VerdictBefore,
+    /// The second opinion that was asked for; absent where none was, or it is still on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_opinion: Option<Consulted>,
     /// Where in the text the score comes from; absent for approve unless asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Explanation>,
@@ -81,6 +87,38 @@ pub struct Review {
     pub due_at: Timestamp,
 }
 
+/// Who gave a second opinion, or why nobody did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consulted {
+    /// Who the policy says gives it.
+    pub by: Adviser,
+    /// Whether it was had.
+    pub state: ScoreState,
+    /// Why it was not: `off`, `late`, `budget`, `breaker`, `timeout`, `failed` or `unusable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// `name@version` of the text model that gave it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// What was seen in an image.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Why it could not be looked at; absent where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Lines of text that were read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lines: u32,
+    /// Its perceptual hash (PDQ), 64 hexadecimal digits, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pdq: Option<String>,
+    /// The entry of the block list that it is a near duplicate of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
+}
+
 /// A score as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRecord {
@@ -92,6 +130,9 @@ pub struct ScoreRecord {
     pub model: String,
     /// Whether there is one.
     pub state: ScoreState,
+    /// What of the post it was read from; absent for the text.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub view: View,
 }
 
 /// Which policy.
@@ -136,10 +177,26 @@ pub struct FeatureRecord {
 /// Which parts of the text the score comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// How it was found: `linear` for the weights of the linear model.
+    /// How it was found: `linear` for the weights of the linear model, `occlusion` for what the score loses without a word, `lines` for
+    /// the lines read in an image.
     pub method: String,
     /// At most five, the heaviest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
+    /// Where in an image the score comes from, where it comes from the text in one: at most five lines, the heaviest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<Region>,
+}
+
+/// A line of text in an image.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Region {
+    /// Which image, counted from 0.
+    pub image: u32,
+    /// Left, top, right and bottom of the box around it, in pixels.
+    pub bounds: [u32; 4],
+    /// Calibrated probability of the harm of this line alone.
+    pub weight: f64,
 }
 
 /// A part of the text, in Unicode code points from its beginning; the end is not included.
@@ -211,10 +268,18 @@ pub struct ActionRequest {
     pub author_id: Option<AuthorId>,
     /// What to do.
     pub action: ActionKind,
+    /// Which decision on this revision asks: a consumer that knows a later one drops this. Messages written before there were second
+    /// opinions lack it.
+    #[serde(default = "first")]
+    pub attempt: u32,
     /// Why.
     pub reasons: Vec<Reason>,
     /// When it was decided.
     pub decided_at: Timestamp,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// What a decision owes to others.
@@ -224,6 +289,8 @@ pub struct Owed {
     pub task: Option<ReviewTask>,
     /// To the platform.
     pub action: Option<ActionRequest>,
+    /// Whether a second opinion is to be asked for; then the review task is owed by whoever asks.
+    pub second_opinion: bool,
 }
 
 /// Where and when a decision is made, and with what: the parts of a record that are not judgement.
@@ -273,7 +340,9 @@ impl DecisionRecord {
             features: features(evidence, setting.feature_set, setting.feature_sha256),
             post: evidence.post.clone(),
             media: evidence.media,
+            images: Vec::new(),
             verdict_before: evidence.verdict_before,
+            second_opinion: None,
             explanation: None,
             provisional: false,
             attempt: 1,
@@ -301,13 +370,21 @@ impl DecisionRecord {
             scores: self.scores.iter().map(|(harm, score)| (harm.clone(), score.into())).collect(),
             features: values.chain(missing).chain(unavailable).collect(),
             media: self.media,
+            blocked_media: u32::try_from(self.images.iter().filter(|image| image.blocked.is_some()).count())
+                .unwrap_or(u32::MAX),
             verdict_before: self.verdict_before,
+            second_opinion: match &self.second_opinion {
+                None => Availability::None,
+                Some(consulted) if consulted.state == ScoreState::Ok => Availability::Available,
+                Some(_) => Availability::Unavailable,
+            },
         }
     }
 
     /// What this decision owes to reviewers and to the platform: a function of the record alone, so that a message
     /// delivered again sends the same ids. A person's decision owes nothing from here. A first revision that is not
-    /// hidden owes the platform nothing: it is published already.
+    /// hidden owes the platform nothing: it is published already. So does a later decision on any revision, since what a second opinion
+    /// replaces was never hidden. Until that opinion is there, no task is owed: one place sends it.
     #[must_use]
     pub fn owed(&self) -> Owed {
         if self.decided_by == DecidedBy::Human {
@@ -315,11 +392,14 @@ impl DecisionRecord {
         }
         let action = match self.decision {
             Decision::Hide => Some(ActionKind::Hide),
-            Decision::Approve | Decision::Review if self.revision > Revision::FIRST => Some(ActionKind::Publish),
+            Decision::Approve | Decision::Review if self.revision > Revision::FIRST && self.attempt == 1 => {
+                Some(ActionKind::Publish)
+            }
             Decision::Approve | Decision::Review => None,
         };
         Owed {
-            task: self.review.as_ref().map(|review| ReviewTask {
+            second_opinion: self.provisional,
+            task: self.review.as_ref().filter(|_| !self.provisional).map(|review| ReviewTask {
                 schema: "task/1".to_owned(),
                 task_id: format!("{}-task", self.decision_id),
                 decision_id: self.decision_id.clone(),
@@ -347,6 +427,7 @@ impl DecisionRecord {
                 revision: self.revision,
                 author_id: self.author_id.clone(),
                 action,
+                attempt: self.attempt,
                 reasons: self.reasons.clone(),
                 decided_at: self.decided_at,
             }),
@@ -374,12 +455,24 @@ fn features(evidence: &Evidence, set: String, sha256: String) -> FeatureRecord {
 
 impl From<&Score> for ScoreRecord {
     fn from(score: &Score) -> Self {
-        Self { raw: score.raw, calibrated: score.calibrated, model: score.model.clone(), state: score.state }
+        Self {
+            raw: score.raw,
+            calibrated: score.calibrated,
+            model: score.model.clone(),
+            state: score.state,
+            view: score.view,
+        }
     }
 }
 
 impl From<&ScoreRecord> for Score {
     fn from(score: &ScoreRecord) -> Self {
-        Self { raw: score.raw, calibrated: score.calibrated, model: score.model.clone(), state: score.state }
+        Self {
+            raw: score.raw,
+            calibrated: score.calibrated,
+            model: score.model.clone(),
+            state: score.state,
+            view: score.view,
+        }
     }
 }

@@ -28,11 +28,19 @@ fn state() -> impl Strategy<Value = FeatureState> {
 fn score() -> impl Strategy<Value = Score> {
     let value = prop_oneof![0.0..=1.0f64, Just(0.2), Just(0.8), Just(f64::NAN), Just(2.0), Just(-1.0)];
     (value, prop_oneof![4 => Just(ScoreState::Ok), 1 => Just(ScoreState::Unavailable), 1 => Just(ScoreState::Skipped)])
-        .prop_map(|(value, state)| Score { raw: Some(value), calibrated: Some(value), model: "m@1".to_owned(), state })
+        .prop_map(|(value, state)| Score {
+            raw: Some(value),
+            calibrated: Some(value),
+            model: "m@1".to_owned(),
+            state,
+            view: View::Text,
+        })
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
     let availability =
+        prop_oneof![Just(Availability::None), Just(Availability::Available), Just(Availability::Unavailable)];
+    let second_opinion =
         prop_oneof![Just(Availability::None), Just(Availability::Available), Just(Availability::Unavailable)];
     let verdict = prop_oneof![Just(VerdictBefore::No), Just(VerdictBefore::Yes), Just(VerdictBefore::Unavailable)];
     let names = proptest::sample::select(vec!["prior_violations", "account_age_days", "verified", "reports"]);
@@ -42,15 +50,27 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         availability,
         verdict,
         (0u32..3, any::<bool>(), 1u64..4),
+        (0u32..2, second_opinion),
     )
-        .prop_map(|(scores, features, media, verdict_before, (media_count, is_reply, revision))| Evidence {
-            revision: Revision::try_from(revision).unwrap(),
-            post: PostFacts { lang: "en".to_owned(), surface: "post".to_owned(), media_count, is_reply },
-            scores,
-            features,
-            media,
-            verdict_before,
-        })
+        .prop_map(
+            |(
+                scores,
+                features,
+                media,
+                verdict_before,
+                (media_count, is_reply, revision),
+                (blocked_media, second_opinion),
+            )| Evidence {
+                revision: Revision::try_from(revision).unwrap(),
+                post: PostFacts { lang: "en".to_owned(), surface: "post".to_owned(), media_count, is_reply },
+                scores,
+                features,
+                media,
+                blocked_media,
+                verdict_before,
+                second_opinion,
+            },
+        )
 }
 
 /// Rules of every kind, hiding ones and ones that fail while they are evaluated included.
@@ -111,7 +131,7 @@ proptest! {
         let (low, high) = (low.min(high), low.max(high));
         let policy = policy(&rules);
         let with = |value| {
-            let score = Score { raw: Some(value), calibrated: Some(value), model: "m".to_owned(), state: ScoreState::Ok };
+            let score = Score { raw: Some(value), calibrated: Some(value), model: "m".to_owned(), state: ScoreState::Ok, view: View::Text };
             let mut evidence = evidence.clone();
             evidence.scores.insert("hate".to_owned(), score);
             decide(&policy, &evidence)
@@ -190,7 +210,30 @@ fn record(policy: &Policy, evidence: &Evidence, judgement: Judgement) -> Decisio
         received_at: now,
         decided_at: now,
     };
-    DecisionRecord::new((post, None), evidence, policy, judgement, setting)
+    let mut record = DecisionRecord::new((post, None), evidence, policy, judgement, setting);
+    let blocked = ImageRecord { blocked: Some("entry".to_owned()), ..ImageRecord::default() };
+    record.images = vec![blocked; usize::try_from(evidence.blocked_media).unwrap()];
+    let consulted = |state| Consulted { by: Adviser::Endpoint, state, why: None, model: None };
+    record.second_opinion = match evidence.second_opinion {
+        Availability::None => None,
+        Availability::Available => Some(consulted(ScoreState::Ok)),
+        Availability::Unavailable => Some(consulted(ScoreState::Unavailable)),
+    };
+    record
+}
+
+proptest! {
+    /// Whatever the evidence says: what was to be looked at again and was not goes to a person, and is not hidden.
+    #[test]
+    fn without_the_second_opinion_asked_for_nothing_is_removed(rules in chosen_rules(), evidence in evidence()) {
+        let policy = policy(&rules);
+        let without = Evidence { second_opinion: Availability::Unavailable, ..evidence };
+        let judged = decide(&policy, &without);
+        prop_assert_eq!(judged.decision, Decision::Review);
+        prop_assert!(judged.lane.is_some());
+        prop_assert!(judged.degraded.contains(&"second_opinion".to_owned()));
+        prop_assert!(judged.reasons.iter().any(|reason| reason.rule == "unavailable:second_opinion"));
+    }
 }
 
 /// The record's own table: what each decision owes, and that its ids are functions of the decision.
@@ -199,7 +242,13 @@ fn what_is_owed() {
     let policy = policy(&RULES);
     let owed = |value: f64, revision: u64, by: Option<DecidedBy>| {
         let mut evidence = Evidence::of(Revision::try_from(revision).unwrap(), PostFacts::default());
-        let score = Score { raw: Some(value), calibrated: Some(value), model: "m".to_owned(), state: ScoreState::Ok };
+        let score = Score {
+            raw: Some(value),
+            calibrated: Some(value),
+            model: "m".to_owned(),
+            state: ScoreState::Ok,
+            view: View::Text,
+        };
         evidence.scores.insert("hate".to_owned(), score);
         for name in schema().features.keys() {
             evidence.features.insert(name.clone(), FeatureState::Missing);

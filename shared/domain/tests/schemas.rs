@@ -29,7 +29,13 @@ fn policy() -> Policy {
 }
 
 fn score(value: f64) -> Score {
-    Score { raw: Some(value), calibrated: Some(value), model: "ngram-baseline@1".to_owned(), state: ScoreState::Ok }
+    Score {
+        raw: Some(value),
+        calibrated: Some(value),
+        model: "ngram-baseline@1".to_owned(),
+        state: ScoreState::Ok,
+        view: View::Text,
+    }
 }
 
 /// Evidence on revision `revision` with a score of `value` and every feature missing.
@@ -58,7 +64,7 @@ fn record(evidence: &Evidence, author: Option<&str>) -> DecisionRecord {
 
 fn explained(mut record: DecisionRecord) -> DecisionRecord {
     let spans = vec![Span { start: 4, end: 9, weight: 0.41 }, Span { start: 0, end: 3, weight: 0.02 }];
-    record.explanation = Some(Explanation { method: "linear".to_owned(), spans });
+    record.explanation = Some(Explanation { method: "linear".to_owned(), spans, regions: Vec::new() });
     record
 }
 
@@ -187,7 +193,7 @@ fn any_record() -> impl Strategy<Value = DecisionRecord> {
             let (lang, surface, media_count, is_reply) = facts;
             let revision = Revision::try_from(revision).unwrap();
             let post_facts = PostFacts { lang, surface, media_count, is_reply };
-            let evidence = Evidence { revision, post: post_facts, scores, features, media, verdict_before };
+            let evidence = Evidence { scores, features, media, verdict_before, ..Evidence::of(revision, post_facts) };
             let mut record = record(&evidence, author.as_deref());
             record.decision_id = decision_id(&PostId::try_from(post.clone()).unwrap(), revision);
             record.post_id = PostId::try_from(post).unwrap();

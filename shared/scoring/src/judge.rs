@@ -4,7 +4,7 @@ use crate::{Scored, TextModel};
 use domain::policy::Decision;
 use domain::{
     Availability, DecisionRecord, Evidence, Explanation, Policy, Post, PostFacts, Score, ScoreState, Setting,
-    Timestamp, VerdictBefore, decide,
+    Timestamp, VerdictBefore, View, decide,
 };
 use features::views::{Definitions, Lookup, RowKey};
 
@@ -68,6 +68,17 @@ pub struct Subject<'a> {
     pub explain: Explain,
 }
 
+/// The longest text that a second opinion is asked about, in bytes: a request to the endpoint takes some megabytes.
+pub const MAX_QUESTION_TEXT_BYTES: usize = 256 * 1024;
+/// The longest event that is sent on to be looked at again, in bytes of JSON: a message takes a mebibyte, envelope included.
+pub const MAX_QUESTION_BYTES: usize = 768 * 1024;
+
+/// What is too long for a message or a request is decided without: a person reads it.
+fn can_be_asked_about(post: &Post, text: &Text) -> bool {
+    !matches!(text, Text::Known(text) if text.len() > MAX_QUESTION_TEXT_BYTES)
+        && post.to_value().to_string().len() <= MAX_QUESTION_BYTES
+}
+
 impl Judge {
     /// Scores and decides a post; `lookup` gives the feature rows that were found. Total: a model that fails is
     /// evidence that is unavailable.
@@ -88,6 +99,7 @@ impl Judge {
         evidence.verdict_before = verdict_before;
 
         let mut judgement = decide(&self.policy, &evidence);
+        let provisional = self.policy.wants_second_opinion(&evidence, &judgement) && can_be_asked_about(post, text);
         judgement.degraded.extend(self.degraded.iter().cloned());
         let explained =
             judgement.score.is_some() && (explain == Explain::Always || judgement.decision > Decision::Approve);
@@ -100,13 +112,15 @@ impl Judge {
         };
         let who = (post.post_id.clone(), post.author_id.clone());
         let mut record = DecisionRecord::new(who, &evidence, &self.policy, judgement, setting);
+        record.provisional = provisional;
         if explained
             && let Text::Known(text) = text
             && let Some(scored) = &scored
             && let Ok(explained) = self.model.explain(text, scored, explain.runs())
             && !explained.spans.is_empty()
         {
-            record.explanation = Some(Explanation { method: explained.method.to_owned(), spans: explained.spans });
+            record.explanation =
+                Some(Explanation { method: explained.method.to_owned(), spans: explained.spans, regions: Vec::new() });
         }
         record
     }
@@ -122,7 +136,7 @@ impl Judge {
             Text::Known(text) if self.model.supports(post.lang.as_deref()) => match self.model.score(text) {
                 Ok(scored) => {
                     let (raw, calibrated) = (Some(scored.raw), Some(scored.calibrated));
-                    (Score { raw, calibrated, model, state: ScoreState::Ok }, Some(scored))
+                    (Score { raw, calibrated, model, state: ScoreState::Ok, view: View::Text }, Some(scored))
                 }
                 Err(_) => (unavailable, None),
             },

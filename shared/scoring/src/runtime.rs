@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::bytes::Bytes;
 
 /// What ONNX Runtime said, without naming its types.
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// ONNX Runtime could not be loaded. Trying again does not help.
 #[derive(Debug, Error)]
@@ -64,6 +64,11 @@ pub fn init(library: &Path) -> Result<Onnx, RuntimeError> {
     environment.set_log_level(LogLevel::Fatal);
     *made = Some(environment.clone());
     Ok(Onnx(environment))
+}
+
+/// A session for a graph of the caller's.
+pub(crate) fn graph_session(onnx: &Onnx, verified: &[u8], threads: usize) -> ort::Result<Session> {
+    builder(onnx, GraphOptimizationLevel::All)?.with_intra_threads(threads)?.commit_from_memory(verified)
 }
 
 /// A session for a transformer's graph.

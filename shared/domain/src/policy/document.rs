@@ -1,6 +1,6 @@
 //! The file as it is written, and the checks that make it a [`Policy`].
 
-use super::{Band, Decision, IfUnavailable, Lane, Policy, PolicyError, PolicyTest, Required, Rule};
+use super::{Band, Decision, IfUnavailable, Lane, Policy, PolicyError, PolicyTest, Required, Rule, SecondOpinion};
 use crate::condition::{Condition, Schema};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,7 @@ pub(super) struct Document {
     review_lane: String,
     #[serde(default)]
     rules: Vec<RuleDocument>,
+    second_opinion: Option<SecondOpinion>,
     #[serde(default)]
     tests: Vec<PolicyTest>,
 }
@@ -159,6 +160,9 @@ impl Document {
             .collect::<Result<BTreeSet<_>, _>>()?
             .into_iter()
             .collect();
+        if let Some(asked) = &self.second_opinion {
+            check_second_opinion(asked, bands.get(&self.leading_harm))?;
+        }
         Ok(Policy {
             id: self.id,
             version: self.version,
@@ -169,10 +173,44 @@ impl Document {
             lanes,
             review_lane: self.review_lane,
             rules,
+            second_opinion: self.second_opinion,
             tests: self.tests,
             schema: schema.clone(),
         })
     }
+}
+
+/// A second opinion that could never come in time, or cost nothing whatever it does, is a mistake in the file.
+fn check_second_opinion(asked: &SecondOpinion, bands: Option<&Vec<Band>>) -> Result<(), PolicyError> {
+    const PLACE: &str = "second_opinion";
+    for id in &asked.bands {
+        match bands.into_iter().flatten().find(|band| band.id == *id) {
+            None => return Err(invalid(PLACE, format!("`{id}` is no band of the leading harm"))),
+            Some(band) if band.decision == Decision::Hide => {
+                return Err(invalid(
+                    PLACE,
+                    format!("`{id}` hides at once; only what is not hidden is looked at again"),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    if asked.bands.is_empty() && !asked.media {
+        return Err(invalid(PLACE, "asks for nothing: name `bands`, or set `media: true`, or leave the section out"));
+    }
+    if !(50..=30_000).contains(&asked.timeout_ms)
+        || u64::from(asked.due_seconds) * 1_000 < 2 * u64::from(asked.timeout_ms)
+    {
+        return Err(invalid(PLACE, "`timeout_ms` must be 50 to 30000, and `due_seconds` at least twice as long"));
+    }
+    let money = |amount: f64| amount.is_finite() && amount > 0.0;
+    if !money(asked.usd_per_hour) || !(asked.daily_budget_usd.is_finite() && asked.daily_budget_usd >= 0.0) {
+        return Err(invalid(
+            PLACE,
+            "`usd_per_hour` must be more than 0 and `daily_budget_usd` at least 0, in US dollars",
+        ));
+    }
+    Ok(())
 }
 
 fn required(name: &str, bands: &BTreeMap<String, Vec<Band>>, schema: &Schema) -> Result<Required, PolicyError> {

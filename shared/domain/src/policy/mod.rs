@@ -8,9 +8,9 @@ mod document;
 mod test;
 
 use crate::condition::{Condition, ConditionError, Schema};
-use crate::{Harm, sha256_hex};
+use crate::{Evidence, Harm, Judgement, VerdictBefore, sha256_hex};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use test::{FeatureGiven, Given, PolicyTest, ScoreGiven, TestFailure, uncovered};
 
@@ -131,6 +131,38 @@ impl std::fmt::Display for Required {
     }
 }
 
+/// Who gives second opinions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adviser {
+    /// The SageMaker endpoint.
+    Endpoint,
+    /// The function that asks, on its own processor.
+    Lambda,
+}
+
+/// When a second opinion is asked for, of whom, and what it may cost.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondOpinion {
+    /// Who gives it.
+    pub by: Adviser,
+    /// Ids of bands of the leading harm: posts whose score falls into one are looked at again.
+    #[serde(default)]
+    pub bands: BTreeSet<String>,
+    /// Whether posts with media are looked at again, whatever their score.
+    #[serde(default)]
+    pub media: bool,
+    /// After this many milliseconds whoever is asked counts as not answering.
+    pub timeout_ms: u32,
+    /// Seconds from the event's arrival until the last decision on it has to stand. A post for which that is too late is decided without.
+    pub due_seconds: u32,
+    /// What second opinions may cost a day (UTC), in US dollars; then posts are decided without.
+    pub daily_budget_usd: f64,
+    /// What an hour of whoever gives it costs, in US dollars: an answer costs its share of the time.
+    pub usd_per_hour: f64,
+}
+
 /// A policy that was checked from end to end.
 #[derive(Debug)]
 pub struct Policy {
@@ -152,6 +184,8 @@ pub struct Policy {
     pub review_lane: String,
     /// Rules, by id: their order in the file does not matter.
     pub rules: Vec<Rule>,
+    /// When a second opinion is asked for; `None` for never.
+    pub second_opinion: Option<SecondOpinion>,
     /// The tests of the file; all of them passed.
     pub tests: Vec<PolicyTest>,
     /// What its conditions were checked against.
@@ -222,5 +256,16 @@ impl Policy {
     #[must_use]
     pub fn band(&self, harm: &str, score: f64) -> Option<&Band> {
         self.bands.get(harm)?.iter().rev().find(|band| score >= band.from)
+    }
+
+    /// Whether a second opinion is to be asked for before this judgement is final. What is hidden already, and what goes to a person
+    /// because a person decided on it before, needs none.
+    #[must_use]
+    pub fn wants_second_opinion(&self, evidence: &Evidence, judgement: &Judgement) -> bool {
+        let Some(asked) = &self.second_opinion else { return false };
+        let band = judgement.score.and_then(|score| self.band(&self.leading_harm, score));
+        judgement.decision != Decision::Hide
+            && evidence.verdict_before == VerdictBefore::No
+            && (band.is_some_and(|band| asked.bands.contains(&band.id)) || asked.media && evidence.post.media_count > 0)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Decision, Policy};
 use crate::{
     Availability, DecidedBy, Evidence, FeatureState, FeatureValue, Harm, Outcome, PostFacts, Revision, Score,
-    ScoreState, VerdictBefore, consider, decide,
+    ScoreState, VerdictBefore, View, consider, decide,
 };
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,10 @@ pub struct Given {
     pub post: PostFacts,
     /// `none`, `available` or `unavailable`.
     pub media: Availability,
+    /// How many images are on the block list.
+    pub blocked_media: u32,
+    /// `none`, `available` or `unavailable`.
+    pub second_opinion: Availability,
     /// `no`, `yes` or `unavailable`; quoted, because YAML 1.1 readers take bare `no` for false.
     pub verdict_before: VerdictBefore,
 }
@@ -105,6 +109,7 @@ impl Given {
                     calibrated: Some(*value),
                     model: "given".to_owned(),
                     state: ScoreState::Ok,
+                    view: View::Text,
                 },
                 ScoreGiven::State(state) => Score { state: *state, ..Score::unavailable("given") },
             };
@@ -116,7 +121,9 @@ impl Given {
             scores: scores.collect(),
             features,
             media: self.media,
+            blocked_media: self.blocked_media,
             verdict_before: self.verdict_before,
+            second_opinion: self.second_opinion,
         }
     }
 }

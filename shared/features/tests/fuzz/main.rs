@@ -21,7 +21,7 @@ mod texts;
 
 use domain::condition::Schema;
 use domain::{
-    Availability, Evidence, FeatureState, FeatureValue, PostFacts, Revision, Score, ScoreState, VerdictBefore,
+    Availability, Evidence, FeatureState, FeatureValue, PostFacts, Revision, Score, ScoreState, VerdictBefore, View,
 };
 use features::views::Definitions;
 use mutated::Material;
@@ -80,7 +80,13 @@ fn evidence() -> Vec<Evidence> {
 }
 
 fn scored(evidence: &Evidence, harm: &str, value: f64) -> Evidence {
-    let score = Score { raw: Some(value), calibrated: Some(value), model: "m@1".to_owned(), state: ScoreState::Ok };
+    let score = Score {
+        raw: Some(value),
+        calibrated: Some(value),
+        model: "m@1".to_owned(),
+        state: ScoreState::Ok,
+        view: View::Text,
+    };
     let mut evidence = evidence.clone();
     evidence.scores.insert(harm.to_owned(), score);
     evidence

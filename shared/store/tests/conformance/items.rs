@@ -60,7 +60,7 @@ prop_compose! {
         DecisionRecord {
             author_id: base.author_id.filter(|_| author),
             review: base.review.filter(|_| reviewed),
-            scores: [("hate".to_owned(), ScoreRecord { raw, calibrated, model: "m@1".to_owned(), state })].into(),
+            scores: [("hate".to_owned(), ScoreRecord { raw, calibrated, model: "m@1".to_owned(), state, view: View::Text })].into(),
             score,
             decision,
             decided_by,
@@ -70,6 +70,7 @@ prop_compose! {
             explanation: spans.map(|spans| Explanation {
                 method: "linear".to_owned(),
                 spans: spans.into_iter().map(|(start, end, weight)| Span { start, end, weight }).collect(),
+                regions: Vec::new(),
             }),
             post: PostFacts { lang, surface, media_count, is_reply },
             degraded,

@@ -1,0 +1,1 @@
+//! Asks for second opinions and decides again.

@@ -1,0 +1,3 @@
+//! The inference program; see the crate's documentation.
+
+fn main() {}

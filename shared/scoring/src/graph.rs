@@ -1,0 +1,100 @@
+//! Any graph of tensors, for crates that know what its inputs and outputs mean.
+
+use std::sync::{Mutex, PoisonError};
+
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{TensorElementType, TensorRef};
+use thiserror::Error;
+
+use crate::bytes::Bytes;
+use crate::runtime::{Cause, Onnx, graph_session};
+
+/// Numbers with a shape, in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tensor {
+    /// 32-bit floating point numbers.
+    F32(Vec<usize>, Vec<f32>),
+    /// 64-bit whole numbers: ids and masks.
+    I64(Vec<usize>, Vec<i64>),
+}
+
+/// A graph could not be loaded or run.
+#[derive(Debug, Error)]
+#[error("{doing}")]
+pub struct GraphError {
+    doing: String,
+    #[source]
+    source: Cause,
+}
+
+/// How a graph is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Execution {
+    /// Threads of one run.
+    pub threads: usize,
+}
+
+/// A loaded graph. Runs are taken one after the other.
+#[derive(Debug)]
+pub struct Graph {
+    session: Mutex<Session>,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+}
+
+impl Graph {
+    /// Loads a graph in the ONNX format, whose digest the caller has verified.
+    pub fn load(onnx: &Onnx, verified: &Bytes, execution: Execution) -> Result<Self, GraphError> {
+        let failed = |source: Cause| GraphError { doing: "loading a graph".to_owned(), source };
+        let session = graph_session(onnx, verified, execution.threads).map_err(|error| failed(error.into()))?;
+        let inputs = session.inputs().iter().map(|input| input.name().to_owned()).collect();
+        let outputs = session.outputs().iter().map(|output| output.name().to_owned()).collect();
+        Ok(Self { session: Mutex::new(session), inputs, outputs })
+    }
+
+    /// Names of its inputs, in their order.
+    pub fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    /// Names of its outputs, in their order.
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    /// Runs it on these inputs by name, and gives the outputs, in their order, that are 32-bit or 64-bit numbers as above.
+    pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, GraphError> {
+        let failed = |source: Cause| GraphError { doing: "running a graph".to_owned(), source };
+        let mut given: Vec<(String, SessionInputValue<'_>)> = Vec::with_capacity(inputs.len());
+        for (name, tensor) in inputs {
+            let value: SessionInputValue<'_> = match tensor {
+                Tensor::F32(shape, data) => {
+                    TensorRef::from_array_view((shape.clone(), data.as_slice())).map_err(|e| failed(e.into()))?.into()
+                }
+                Tensor::I64(shape, data) => {
+                    TensorRef::from_array_view((shape.clone(), data.as_slice())).map_err(|e| failed(e.into()))?.into()
+                }
+            };
+            given.push(((*name).to_owned(), value));
+        }
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let outputs = session.run(given).map_err(|error| failed(error.into()))?;
+        self.outputs.iter().map(|name| tensor(&outputs, name).map_err(failed)).collect()
+    }
+}
+
+fn tensor(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, Cause> {
+    let value = outputs.get(name).ok_or_else(|| Cause::from(format!("the graph gave no output `{name}`")))?;
+    let sizes = |shape: &[i64]| shape.iter().map(|size| usize::try_from(*size).unwrap_or_default()).collect();
+    match value.dtype().tensor_type() {
+        Some(TensorElementType::Float32) => {
+            let (shape, data) = value.try_extract_tensor::<f32>()?;
+            Ok(Tensor::F32(sizes(shape), data.to_vec()))
+        }
+        Some(TensorElementType::Int64) => {
+            let (shape, data) = value.try_extract_tensor::<i64>()?;
+            Ok(Tensor::I64(sizes(shape), data.to_vec()))
+        }
+        _ => Err(Cause::from(format!("output `{name}` is neither of 32-bit nor of 64-bit numbers"))),
+    }
+}

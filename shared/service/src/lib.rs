@@ -1,0 +1,1 @@
+//! What the functions that decide posts have in common.
