@@ -145,10 +145,3 @@ fn notified_object(record: &Value) -> Result<Intake, Reject> {
         .into_owned();
     Ok(Intake::Object { bucket: bucket.to_owned(), key })
 }
-
-/// Splits an `s3://bucket/key`.
-#[must_use]
-pub fn split_uri(uri: &str) -> Option<(&str, &str)> {
-    let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
-    (!bucket.is_empty() && !key.is_empty()).then_some((bucket, key))
-}

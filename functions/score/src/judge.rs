@@ -33,7 +33,7 @@ pub(crate) fn judge(app: &App, work: &mut Work) {
             app.judge.judge(&subject, |key| work.lookups.get(key).unwrap_or(&Lookup::Unavailable))
         });
         item.state = match judged {
-            Ok(record) => State::Decided { record: Box::new(record), stored: false, new: false },
+            Ok(record) => State::Decided { post: post.clone(), record: Box::new(record), stored: false, new: false },
             Err(panicked) => State::Trouble(Trouble::Reject {
                 kind: "panic",
                 detail: format!("judging the post {panicked}; the place is in the log"),

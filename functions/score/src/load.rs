@@ -2,16 +2,18 @@
 
 use crate::App;
 use crate::intake::{self, Intake, Reject};
-use crate::work::{Deadlines, Item, State, Trouble, Work};
+use crate::work::{Item, State, Trouble, Work};
+use domain::post::split_uri;
 use domain::{MAX_POST_BYTES, Post, PostId, Revision, Timestamp, VerdictBefore};
 use features::views::RowKey;
 use futures::future::join_all;
 use runtime::planted::planted;
 use runtime::{Invocation, SqsBatch, SqsMessage, isolate};
 use scoring::Text;
+use service::Deadlines;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
-use store::{Deadline, StoreError, TOO_LARGE};
+use store::{Deadline, StoreError};
 
 /// Content that takes longer is left for the next delivery: its neighbours have seconds too.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,7 +33,7 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
     let keys: BTreeSet<RowKey> = posts(&items).flat_map(|post| app.judge.definitions.keys(post)).collect();
     let looked_up_by = deadlines.load.min(Deadline::now() + LOOKUP_TIMEOUT);
     let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), verdicts(app, &mut items, looked_up_by));
-    Work { items, lookups, deadlines, invocation, tasks_sent: 0, actions_sent: 0 }
+    Work { items, lookups, deadlines, invocation, tasks_sent: 0, actions_sent: 0, escalations_sent: 0 }
 }
 
 fn posts(items: &[Item]) -> impl Iterator<Item = &Post> {
@@ -75,7 +77,7 @@ fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
 async fn fetch(app: &App, unfetched: Unfetched, deadline: Deadline) -> Item {
     let Unfetched { message, received_at, original, intake } = unfetched;
     let post = match intake {
-        Err(reject) | Ok(Intake::Unreadable(reject)) => Err(rejected(reject.kind, reject.detail)),
+        Err(reject) | Ok(Intake::Unreadable(reject)) => Err(Trouble::rejected(reject.kind, reject.detail)),
         Ok(Intake::Post(post)) => Ok(post),
         Ok(Intake::Object { bucket, key }) => post_in(app, &bucket, &key, deadline).await,
     };
@@ -96,7 +98,7 @@ async fn fetch(app: &App, unfetched: Unfetched, deadline: Deadline) -> Item {
 
 /// The post that an object holds; where it holds none, the object's bytes are what is kept.
 async fn post_in(app: &App, bucket: &str, key: &str, deadline: Deadline) -> Result<Box<Post>, Trouble> {
-    let bytes = object(app, bucket, key, deadline).await?;
+    let bytes = app.content().object(bucket, key, MAX_POST_BYTES, deadline).await?;
     match isolate(|| Post::parse(&bytes)) {
         Ok(Ok(post)) => Ok(Box::new(post)),
         Ok(Err(error)) => Err(Trouble::Reject { kind: error.kind.as_str(), detail: error.message, bytes }),
@@ -112,34 +114,14 @@ async fn text(app: &App, post: &Post, deadline: Deadline) -> Result<Text, Troubl
         (Some(text), _) => Ok(Text::Known(text.clone())),
         (None, None) => Ok(Text::None),
         (None, Some(uri)) => {
-            let (bucket, key) = intake::split_uri(uri)
-                .ok_or_else(|| rejected("invalid_field", "`text_ref` must be `s3://bucket/key`".to_owned()))?;
-            let bytes = object(app, bucket, key, deadline).await?;
+            let (bucket, key) = split_uri(uri)
+                .ok_or_else(|| Trouble::rejected("invalid_field", "`text_ref` must be `s3://bucket/key`"))?;
+            let bytes = app.content().object(bucket, key, MAX_POST_BYTES, deadline).await?;
             String::from_utf8(bytes).map(Text::Known).map_err(|error| {
                 let valid = error.utf8_error().valid_up_to();
-                rejected("invalid_utf8", format!("the text of `text_ref` is not UTF-8 after byte {valid}"))
+                Trouble::rejected("invalid_utf8", format!("the text of `text_ref` is not UTF-8 after byte {valid}"))
             })
         }
-    }
-}
-
-fn rejected(kind: &'static str, detail: String) -> Trouble {
-    Trouble::Reject { kind, detail, bytes: Vec::new() }
-}
-
-async fn object(app: &App, bucket: &str, key: &str, deadline: Deadline) -> Result<Vec<u8>, Trouble> {
-    if !app.config.content_buckets.iter().any(|allowed| allowed == bucket) {
-        let detail = "content is read from the buckets in CONTENT_BUCKETS alone".to_owned();
-        return Err(rejected("bucket_not_allowed", detail));
-    }
-    match app.objects.get(bucket, key, MAX_POST_BYTES, deadline).await {
-        Ok(Some(object)) => Ok(object.bytes),
-        Ok(None) => Err(rejected("object_missing", "the object that holds the content does not exist".to_owned())),
-        Err(error) if error.code == TOO_LARGE => {
-            Err(rejected("too_large", format!("the object has more than {MAX_POST_BYTES} bytes")))
-        }
-        Err(_) if planted("transient-is-poison") => Err(rejected("object_missing", "not there".to_owned())),
-        Err(error) => Err(Trouble::Retry(error)),
     }
 }
 

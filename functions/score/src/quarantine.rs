@@ -2,14 +2,8 @@
 
 use crate::App;
 use crate::work::{State, Trouble, Work};
-use domain::sha256_hex;
 use futures::future::join_all;
-use runtime::planted::planted;
-use std::collections::BTreeMap;
-use store::Object;
-
-/// S3 keeps 2 KB of metadata with an object.
-const MAX_DETAIL_BYTES: usize = 512;
+use service::quarantine::{Rejected, keep};
 
 /// Keeps every rejected original under its digest; one that cannot be kept is delivered again.
 pub(crate) async fn quarantine(app: &App, work: &mut Work) {
@@ -17,27 +11,11 @@ pub(crate) async fn quarantine(app: &App, work: &mut Work) {
     join_all(work.items.iter_mut().map(async |item| {
         let State::Trouble(Trouble::Reject { kind, detail, bytes }) = &mut item.state else { return };
         let kind = *kind;
-        let mut bytes = std::mem::take(bytes);
-        let key = format!("quarantine/{}", sha256_hex(&bytes));
-        if planted("quarantine-cut-short") {
-            bytes.truncate(10);
-        }
-        let metadata = BTreeMap::from([
-            ("kind".to_owned(), kind.to_owned()),
-            ("detail".to_owned(), header_value(detail)),
-            ("received-at".to_owned(), item.received_at.to_string()),
-        ]);
-        let kept = app.objects.put(&app.config.artifacts_bucket, &key, Object { bytes, metadata }, deadline).await;
-        item.state = match kept {
+        let rejected = Rejected { kind, detail, received_at: item.received_at, bytes: std::mem::take(bytes) };
+        item.state = match keep(app.objects.as_ref(), &app.config.artifacts_bucket, rejected, deadline).await {
             Ok(()) => State::Quarantined { kind },
-            Err(_) if planted("quarantine-not-awaited") => State::Quarantined { kind },
             Err(error) => State::Trouble(Trouble::Retry(error)),
         };
     }))
     .await;
-}
-
-/// Metadata travels in HTTP headers: printable ASCII, and short.
-fn header_value(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(MAX_DETAIL_BYTES).collect()
 }

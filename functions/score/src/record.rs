@@ -29,7 +29,7 @@ pub(crate) async fn record(app: &App, work: &mut Work) {
     let mut existing: Vec<(usize, (PostId, Revision))> = Vec::new();
     for (index, place) in places.into_iter().enumerate() {
         let Some(item) = work.items.get_mut(place) else { continue };
-        let State::Decided { record, stored, new } = &mut item.state else { continue };
+        let State::Decided { record, stored, new, .. } = &mut item.state else { continue };
         match answers.get(index) {
             Some(Ok(Inserted::New)) => (*stored, *new) = (true, true),
             Some(Ok(Inserted::Exists)) => existing.push((place, (record.post_id.clone(), record.revision))),
@@ -52,12 +52,13 @@ async fn take_over(app: &App, work: &mut Work, existing: Vec<(usize, (PostId, Re
     let found = app.decisions.get(&keys, work.deadlines.record).await;
     for (place, answer) in places.into_iter().zip(found) {
         let Some(item) = work.items.get_mut(place) else { continue };
+        let State::Decided { post, record: own, .. } = &item.state else { continue };
+        let post = post.clone();
         item.state = match answer {
-            Ok(Some(_)) if planted("own-decision-sent") => match &item.state {
-                State::Decided { record, .. } => State::Decided { record: record.clone(), stored: true, new: false },
-                _ => continue,
-            },
-            Ok(Some(record)) => State::Decided { record: Box::new(record), stored: true, new: false },
+            Ok(Some(_)) if planted("own-decision-sent") => {
+                State::Decided { post, record: own.clone(), stored: true, new: false }
+            }
+            Ok(Some(record)) => State::Decided { post, record: Box::new(record), stored: true, new: false },
             // It stood there a moment ago: expired, or erased. The next delivery decides anew.
             Ok(None) => State::Trouble(Trouble::Retry(StoreError::transient("reading decisions", "gone again"))),
             Err(error) => State::Trouble(Trouble::Retry(error)),

@@ -66,6 +66,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     metrics.count("MessagesFailed", failed);
     metrics.count("TasksSent", work.tasks_sent);
     metrics.count("ActionsSent", work.actions_sent);
+    metrics.count("EscalationsSent", work.escalations_sent);
     metrics.count("RegistryFallback", usize::from(!app.judge.degraded.is_empty()));
     metrics.milliseconds("DecisionLatency", &latencies);
     let elapsed = i64::try_from(work.deadlines.started.elapsed().as_millis()).unwrap_or(i64::MAX);

@@ -6,6 +6,7 @@
 
 pub mod condition;
 mod decide;
+mod escalation;
 mod evidence;
 mod id;
 pub mod policy;
@@ -14,6 +15,7 @@ mod record;
 mod timestamp;
 
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
+pub use escalation::Escalation;
 pub use evidence::{
     Availability, Evidence, FeatureState, FeatureValue, FeatureValues, PostFacts, Score, ScoreState, VerdictBefore,
     View,

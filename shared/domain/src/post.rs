@@ -176,6 +176,13 @@ impl Post {
     }
 }
 
+/// Splits an `s3://bucket/key`.
+#[must_use]
+pub fn split_uri(uri: &str) -> Option<(&str, &str)> {
+    let (bucket, key) = uri.strip_prefix("s3://")?.split_once('/')?;
+    (!bucket.is_empty() && !key.is_empty()).then_some((bucket, key))
+}
+
 /// Parses bytes as JSON, telling bytes that are not UTF-8 from text that is not JSON.
 ///
 /// # Errors

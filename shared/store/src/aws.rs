@@ -43,6 +43,8 @@ pub struct Aws {
     pub s3: aws_sdk_s3::Client,
     /// Posts in, tasks and actions out.
     pub sqs: aws_sdk_sqs::Client,
+    /// Second opinions.
+    pub sagemaker: aws_sdk_sagemakerruntime::Client,
 }
 
 /// Where to connect to; what is `None` comes from the environment, as the AWS tools read it. No `Debug`: it holds a
@@ -105,7 +107,10 @@ fn clients(config: &SdkConfig) -> Aws {
     let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style).retry_partition(partition("s3"));
     let dynamodb = aws_sdk_dynamodb::config::Builder::from(config).retry_partition(partition("dynamodb"));
     let sqs = aws_sdk_sqs::config::Builder::from(config).retry_partition(partition("sqs"));
+    let sagemaker =
+        aws_sdk_sagemakerruntime::config::Builder::from(config).retry_partition(partition("sagemakerruntime"));
     Aws {
+        sagemaker: aws_sdk_sagemakerruntime::Client::from_conf(sagemaker.build()),
         dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
         s3: aws_sdk_s3::Client::from_conf(s3.build()),
         sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
@@ -165,6 +170,7 @@ pub(crate) fn is_permanent(code: &str) -> bool {
             | "NoSuchKey"
             | "NoSuchBucket"
             | "NotFound"
+            | "ConditionalCheckFailedException"
             | "InvalidMessageContents"
             | "AWS.SimpleQueueService.BatchRequestTooLong"
             | "InvalidParameterValue"

@@ -17,12 +17,25 @@ pub enum Inserted {
     Exists,
 }
 
+/// What came of replacing a provisional decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Superseded {
+    /// The new one is the decision now.
+    Done,
+    /// What is there is not the provisional decision one attempt before, and stands: a later one, a person's, or nothing at all.
+    Stands,
+}
+
 /// Where decisions are kept.
 #[async_trait]
 pub trait DecisionStore: Send + Sync {
     /// Inserts each record unless its (post, revision) has one; answers stand in the order of `records`, which hold
     /// no (post, revision) twice.
     async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>>;
+
+    /// Puts each record in the place of the provisional decision one attempt before it, and of nothing else; answers stand in the order
+    /// of `records`, which hold no (post, revision) twice.
+    async fn supersede(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Superseded, StoreError>>;
 
     /// Reads the decisions of these (post, revision) pairs, consistently; answers stand in the order of `keys`.
     async fn get(
@@ -149,11 +162,43 @@ impl DynamoDecisions {
         put.send().await.is_ok()
     }
 
-    fn statement(&self, record: &DecisionRecord) -> Result<BatchStatementRequest, StoreError> {
+    fn item(&self, record: &DecisionRecord) -> Result<item::Item, StoreError> {
         let mut item = item::to_item(record)?;
         if let Some(days) = self.kept_days {
             item.insert(item::EXPIRES_AT.to_owned(), item::expires_at(record.decided_at, days));
         }
+        Ok(item)
+    }
+
+    /// One `PutItem` under the conditions of law 2: attempts only grow, and nothing replaces a person's.
+    async fn supersede_one(&self, record: &DecisionRecord, deadline: Deadline) -> Result<Superseded, StoreError> {
+        let mut put = self.client.put_item().table_name(&self.table).set_item(Some(self.item(record)?));
+        if !planted("supersede-unconditionally") {
+            let human = !planted("supersede-human");
+            let attempt = !planted("supersede-any-attempt");
+            let mut conditions = vec!["attribute_exists(post_id)"];
+            if attempt {
+                conditions.extend(["provisional = :true", "attempt = :before"]);
+                let before = AttributeValue::N(record.attempt.saturating_sub(1).to_string());
+                put = put
+                    .expression_attribute_values(":true", AttributeValue::Bool(true))
+                    .expression_attribute_values(":before", before);
+            }
+            if human {
+                conditions.push("decided_by <> :human");
+                put = put.expression_attribute_values(":human", AttributeValue::S("human".to_owned()));
+            }
+            put = put.condition_expression(conditions.join(" AND "));
+        }
+        match aws::call("superseding a decision", deadline, put.send()).await {
+            Ok(_) => Ok(Superseded::Done),
+            Err(error) if error.code == "ConditionalCheckFailedException" => Ok(Superseded::Stands),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn statement(&self, record: &DecisionRecord) -> Result<BatchStatementRequest, StoreError> {
+        let item = self.item(record)?;
         let (names, values): (Vec<_>, Vec<_>) = item.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
         let fields: Vec<_> = names.iter().map(|name| format!("'{name}': ?")).collect();
         BatchStatementRequest::builder()
@@ -186,6 +231,10 @@ impl DecisionStore for DynamoDecisions {
             answers.reverse();
         }
         answers
+    }
+
+    async fn supersede(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Superseded, StoreError>> {
+        futures::future::join_all(records.iter().map(|record| self.supersede_one(record, deadline))).await
     }
 
     async fn get(
@@ -343,6 +392,24 @@ impl DecisionStore for MemoryDecisions {
                     slot.insert(record.clone());
                     Ok(Inserted::New)
                 }
+            })
+            .collect()
+    }
+
+    async fn supersede(&self, records: &[DecisionRecord], _: Deadline) -> Vec<Result<Superseded, StoreError>> {
+        let mut kept = self.lock();
+        records
+            .iter()
+            .map(|record| match kept.get_mut(&(record.post_id.clone(), record.revision)) {
+                Some(before)
+                    if before.provisional
+                        && before.attempt.checked_add(1) == Some(record.attempt)
+                        && before.decided_by != DecidedBy::Human =>
+                {
+                    *before = record.clone();
+                    Ok(Superseded::Done)
+                }
+                _ => Ok(Superseded::Stands),
             })
             .collect()
     }

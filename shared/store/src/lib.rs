@@ -6,8 +6,10 @@
 
 pub mod aws;
 mod backoff;
+mod budget;
 mod decisions;
 mod features;
+mod inference;
 mod item;
 mod objects;
 // The same few lines as in `runtime`, which `store` must not stand on.
@@ -17,8 +19,10 @@ mod queue;
 
 pub use aws::{Aws, Connection, connect};
 pub use backoff::Backoff;
-pub use decisions::{DecisionStore, DynamoDecisions, Inserted, MemoryDecisions};
+pub use budget::{Budget, DynamoBudget, MemoryBudget};
+pub use decisions::{DecisionStore, DynamoDecisions, Inserted, MemoryDecisions, Superseded};
 pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
+pub use inference::{Inference, NO_ENDPOINT, SageMaker};
 pub use item::{item_size, write_units};
 pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE};
 pub use queue::{Depth, MemoryQueue, Message, Queue, Received, SqsQueue};

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{
     Deadline, DecisionStore, FeatureStore, Inserted, MemoryDecisions, MemoryFeatures, MemoryObjects, MemoryQueue,
-    Message, Object, ObjectInfo, ObjectStore, Queue, StoreError,
+    Message, Object, ObjectInfo, ObjectStore, Queue, StoreError, Superseded,
 };
 
 pub const HARMLESS: &str = "The tomatoes on the balcony finally turned red, soup tonight!";
@@ -63,6 +63,7 @@ pub struct World {
     pub objects: MemoryObjects,
     pub tasks: MemoryQueue,
     pub actions: MemoryQueue,
+    pub escalations: MemoryQueue,
     faults: Mutex<Vec<Fault>>,
     calls: Mutex<Vec<(&'static str, Deadline)>>,
 }
@@ -158,6 +159,11 @@ impl DecisionStore for Shared {
         answers
     }
 
+    async fn supersede(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Superseded, StoreError>> {
+        self.0.called("supersede", deadline);
+        self.0.decisions.supersede(records, deadline).await
+    }
+
     async fn get(
         &self,
         keys: &[(PostId, Revision)],
@@ -245,10 +251,15 @@ impl Queue for Named {
     async fn send(&self, messages: &[Message], deadline: Deadline) -> Vec<Result<(), StoreError>> {
         let Self(world, name) = self;
         world.called(name, deadline);
-        let queue = if *name == "tasks" { &world.tasks } else { &world.actions };
+        let queue = match *name {
+            "tasks" => &world.tasks,
+            "actions" => &world.actions,
+            _ => &world.escalations,
+        };
         let mut answers = Vec::new();
         for message in messages {
-            let post = of_json(&message.body, "post_id");
+            let body: Value = serde_json::from_str(&message.body).unwrap();
+            let post = body.get("post").unwrap_or(&body)["post_id"].as_str().unwrap().to_owned();
             let refused = world.find(|fault| match fault {
                 Fault::Send(queue, about) if queue == name && *about == post => Some(()),
                 _ => None,
@@ -309,6 +320,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             features_table: "features".to_owned(),
             tasks_queue_url: "tasks".to_owned(),
             actions_queue_url: "actions".to_owned(),
+            escalations_queue_url: "escalations".to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
@@ -321,6 +333,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
         objects: Arc::new(Shared(world.clone())),
         tasks: Arc::new(Named(world.clone(), "tasks")),
         actions: Arc::new(Named(world.clone(), "actions")),
+        escalations: Arc::new(Named(world.clone(), "escalations")),
     }
 }
 

@@ -16,6 +16,7 @@ mod evidence;
 mod lambda;
 mod once;
 mod poison;
+mod provisional;
 mod quiet;
 mod revisions;
 mod same;

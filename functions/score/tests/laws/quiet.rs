@@ -434,6 +434,7 @@ async fn the_program_itself_says_nothing_of_it() {
         ("DECISIONS_TABLE", "decisions"),
         ("FEATURES_TABLE", "features"),
         ("TASKS_QUEUE_URL", "http://sqs/1/tasks"),
+        ("ESCALATIONS_QUEUE_URL", "http://sqs/1/escalations"),
         ("ACTIONS_QUEUE_URL", "http://sqs/1/actions"),
         ("ARTIFACTS_BUCKET", "moderato-test-of-the-canary"),
         ("CONTENT_BUCKETS", CONTENT),

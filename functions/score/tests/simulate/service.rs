@@ -15,6 +15,7 @@ pub const DECISIONS: &str = "decisions";
 pub const FEATURES: &str = "features";
 pub const TASKS: &str = "tasks";
 pub const ACTIONS: &str = "actions";
+pub const ESCALATIONS: &str = "escalations";
 
 /// From which scores the policy that is live reviews and hides, and the one that comes after it.
 pub const BOUNDS: (f64, f64) = (0.2, 0.8);
@@ -71,6 +72,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             features_table: FEATURES.to_owned(),
             tasks_queue_url: TASKS.to_owned(),
             actions_queue_url: ACTIONS.to_owned(),
+            escalations_queue_url: ESCALATIONS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
@@ -83,6 +85,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
         objects: Arc::new(S3Objects::new(&aws)),
         tasks: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{TASKS}"))),
         actions: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ACTIONS}"))),
+        escalations: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ESCALATIONS}"))),
     }
 }
 

@@ -6,8 +6,9 @@
 mod intake;
 
 use crate::material;
+use domain::post::split_uri;
 use domain::{MAX_POST_BYTES, PostErrorKind};
-use intake::{Intake, Reject, read, split_uri};
+use intake::{Intake, Reject, read};
 use serde_json::Value;
 use std::time::Duration;
 

@@ -1,0 +1,178 @@
+//! Which model and policy decide now, in a process that lives on while others are published.
+
+use domain::condition::Schema;
+use features::views::Definitions;
+use registry::{Pointer, Registry};
+use runtime::telemetry;
+use scoring::{Bundle, Judge, Onnx, RuntimeError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use store::{Aws, Connection, Deadline, S3Objects};
+
+/// Lambda gives ten seconds to start.
+const START_TIMEOUT: Duration = Duration::from_secs(8);
+/// A running function asks after this whether something else is live: what is published decides within about a minute.
+const RENEW_AFTER: Duration = Duration::from_secs(60);
+/// It asks sooner where what was wanted could not be had.
+const RENEW_DEGRADED_AFTER: Duration = Duration::from_secs(5);
+/// Asking, and loading what else is live, may take this long.
+const RENEW_TIMEOUT: Duration = Duration::from_secs(4);
+/// With less than this left, an invocation has better things to do.
+const RENEW_LEAST_LEFT: Duration = Duration::from_secs(20);
+/// The one folder a function may write to.
+const CACHE: &str = "/tmp/moderato";
+
+/// What the deployment says about it.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Folder of the executable, ONNX Runtime's library and the bundled model.
+    pub root: PathBuf,
+    /// Bucket of models and policies.
+    pub artifacts_bucket: String,
+}
+
+impl Setting {
+    /// Folder of the model that is part of the zip.
+    fn bundled(&self) -> PathBuf {
+        self.root.join("models/minilm-cascade")
+    }
+}
+
+/// What decides, renewed when something else becomes live.
+pub struct Live {
+    setting: Setting,
+    definitions: Definitions,
+    schema: Schema,
+    onnx: Onnx,
+    objects: Arc<S3Objects>,
+    current: Mutex<Current>,
+}
+
+/// What decides now, and when to ask whether it still should.
+struct Current {
+    judge: Arc<Judge>,
+    pointer: Option<Pointer>,
+    ask_at: Deadline,
+}
+
+impl Live {
+    /// Connects to AWS and loads what is live.
+    ///
+    /// # Errors
+    /// Where the deployment is broken: ONNX Runtime or every model unusable. Loud, and at once.
+    pub async fn start(setting: Setting) -> Result<(Self, Aws), runtime::Error> {
+        // What takes longest, beside all that can do without it: Lambda shows two processors to a function that starts.
+        // Whoever asks before it is done waits; its error is theirs.
+        let library = setting.root.join("libonnxruntime.so");
+        drop(tokio::task::spawn_blocking({
+            let library = library.clone();
+            move || scoring::init(&library)
+        }));
+        let read = Arc::new(OnceLock::new());
+        drop(tokio::task::spawn_blocking({
+            let (read, folder) = (Arc::clone(&read), setting.bundled());
+            move || {
+                read.get_or_init(|| hashed(&folder));
+            }
+        }));
+        let definitions = Definitions::bundled()?;
+        let schema = definitions.schema();
+        let aws = store::connect(Connection::default()).await;
+        let objects = Arc::new(S3Objects::new(&aws));
+        let onnx = || scoring::init(&library);
+        let bundled = || read.get_or_init(|| hashed(&setting.bundled())).clone();
+        let registry = registry(&setting, objects.as_ref(), &onnx, &bundled, &schema);
+        let live = registry.resolve(Deadline::now() + START_TIMEOUT).await?;
+        let onnx = onnx()?;
+        let current = Mutex::new(current(&definitions, live));
+        Ok((Self { setting, definitions, schema, onnx, objects, current }, aws))
+    }
+
+    /// ONNX Runtime, for whoever has models of his own.
+    #[must_use]
+    pub fn onnx(&self) -> &Onnx {
+        &self.onnx
+    }
+
+    /// What to decide with. Now and then the registry is asked first; whatever goes wrong then, the one there is decides on.
+    pub async fn judge(&self, deadline: Deadline) -> Arc<Judge> {
+        let (judge, pointer, ask_at) = {
+            let current = self.lock();
+            (Arc::clone(&current.judge), current.pointer.clone(), current.ask_at)
+        };
+        let now = Deadline::now();
+        if now < ask_at || deadline.saturating_duration_since(now) < RENEW_LEAST_LEFT {
+            return judge;
+        }
+        let onnx = || Ok(self.onnx.clone());
+        let bundled = || Bundle::read(&self.setting.bundled()).map_err(|why| why.to_string());
+        let registry = registry(&self.setting, self.objects.as_ref(), &onnx, &bundled, &self.schema);
+        let by = now + RENEW_TIMEOUT;
+        let changed = match registry.pointer(by).await {
+            // An unreadable pointer is no reason to decide otherwise than a moment ago.
+            Err(_) => false,
+            Ok(asked) => asked != pointer || !judge.degraded.is_empty(),
+        };
+        if changed && let Ok(live) = registry.resolve(by).await {
+            *self.lock() = current(&self.definitions, live);
+        } else {
+            let wait = if judge.degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
+            self.lock().ask_at = Deadline::now() + wait;
+        }
+        Arc::clone(&self.lock().judge)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The model in a folder, its largest file hashed: ten milliseconds that can pass beside others. Loading compares the digest.
+fn hashed(folder: &Path) -> Result<Bundle, String> {
+    let bundle = Bundle::read(folder).map_err(|why| why.to_string())?;
+    for bytes in bundle.more.values() {
+        bytes.sha256();
+    }
+    Ok(bundle)
+}
+
+fn registry<'a>(
+    setting: &'a Setting,
+    objects: &'a S3Objects,
+    onnx: &'a (dyn Fn() -> Result<Onnx, RuntimeError> + Sync),
+    bundled: &'a (dyn Fn() -> Result<Bundle, String> + Sync),
+    schema: &'a Schema,
+) -> Registry<'a> {
+    Registry {
+        bucket: Some((objects, &setting.artifacts_bucket)),
+        bundled,
+        // Stacks that share a machine, as local ones do, must not share what was last good.
+        cache: Path::new(CACHE).join(&setting.artifacts_bucket),
+        onnx,
+        schema,
+    }
+}
+
+fn current(definitions: &Definitions, live: registry::Live) -> Current {
+    announce(&live);
+    let degraded = if live.problems.is_empty() { Vec::new() } else { vec!["registry".to_owned()] };
+    let wait = if degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
+    let judge = Judge { model: live.model, policy: live.policy, definitions: definitions.clone(), degraded };
+    Current { judge: Arc::new(judge), pointer: live.pointer, ask_at: Deadline::now() + wait }
+}
+
+/// One line whenever something else decides from now on: what, and what could not be had.
+fn announce(live: &registry::Live) {
+    let problems: Vec<_> = live.problems.iter().map(|problem| format!("{}: {}", problem.part, problem.why)).collect();
+    let model = live.model.identity();
+    telemetry::log(
+        if problems.is_empty() { "INFO" } else { "WARN" },
+        "ready to decide",
+        &serde_json::json!({
+            "model.name": model.name, "model.version": model.version, "model.sha256": model.sha256,
+            "policy.id": live.policy.id, "policy.version": live.policy.version, "policy.sha256": live.policy.sha256,
+            "registry.problems": problems,
+        }),
+    );
+}
