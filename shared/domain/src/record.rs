@@ -181,7 +181,6 @@ pub struct Explanation {
     /// the lines read in an image.
     pub method: String,
     /// At most five, the heaviest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
     /// Where in an image the score comes from, where it comes from the text in one: at most five lines, the heaviest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
