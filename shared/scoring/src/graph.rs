@@ -42,6 +42,13 @@ pub struct Graph {
     outputs: Vec<String>,
 }
 
+impl GraphError {
+    /// A graph ran and gave something else than whoever runs it needs.
+    pub fn unexpected(what: &'static str) -> Self {
+        Self { doing: "reading the outputs of a graph".to_owned(), source: what.into() }
+    }
+}
+
 impl Graph {
     /// Loads a graph in the ONNX format, whose digest the caller has verified.
     pub fn load(onnx: &Onnx, verified: &Bytes, execution: Execution) -> Result<Self, GraphError> {
@@ -60,6 +67,19 @@ impl Graph {
     /// Names of its outputs, in their order.
     pub fn outputs(&self) -> &[String] {
         &self.outputs
+    }
+
+    /// An entry of the metadata that the graph carries.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.metadata().ok()?.custom(key)
+    }
+
+    /// Runs it on its first input alone and gives its first output.
+    pub fn run_first(&self, input: &Tensor) -> Result<Tensor, GraphError> {
+        let name = self.inputs.first().ok_or_else(|| GraphError::unexpected("the graph has no input"))?;
+        let outputs = self.run(&[(name, input)])?;
+        outputs.into_iter().next().ok_or_else(|| GraphError::unexpected("the graph has no output"))
     }
 
     /// Runs it on these inputs by name, and gives the outputs, in their order, that are 32-bit or 64-bit numbers as above.

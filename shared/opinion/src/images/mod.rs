@@ -1,4 +1,19 @@
-//! Eyes: what is seen in an image.
+//! Eyes: what is seen in an image. [`load`] gives eyes of models; [`pdq`] and [`BlockList`] tell known images.
+//!
+//! What looks at an image never trusts it: [`decode`] bounds it in bytes and pixels before anything is allocated.
+
+pub mod block_list;
+pub mod decode;
+mod look;
+mod nudity;
+pub mod ocr;
+pub mod pdq;
+mod weights;
+
+pub use block_list::{BlockList, BlockListError};
+pub use look::{ModelEyes, load, load_with};
+pub use nudity::Nudity;
+pub use weights::EyesError;
 
 use domain::ModelRef;
 use serde::{Deserialize, Serialize};
@@ -20,7 +35,8 @@ pub struct Seen {
     pub pdq: Option<String>,
     /// Lines of text, in reading order.
     pub lines: Vec<Line>,
-    /// What the text model says of all lines together; `None` where no line was read.
+    /// What the text model says: the higher of all lines joined and the highest line alone; spans are places in the lines joined by spaces.
+    /// `None` where no line was read.
     pub text: Option<TextOpinion>,
 }
 

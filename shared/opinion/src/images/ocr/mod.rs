@@ -1,0 +1,99 @@
+//! Optical character recognition with the weights of PP-OCR: where text is, which way up, what it says, in which order to read it.
+//!
+//! The steps are PaddleOCR's, as RapidOCR has them, with four differences: crops are sampled once from the image instead of twice; a gap
+//! in which a space is likely gets one, since the model for Chinese and English likes to leave it out; a line that was turned by 90° is
+//! read both ways up, since the angle model is unsure of those; and lines are ordered along the direction of their text, not of the image.
+
+mod angle;
+mod detect;
+mod order;
+mod quad;
+mod recognise;
+
+use image::RgbImage;
+use scoring::{Execution, GraphError, Onnx};
+
+pub use detect::Detector;
+pub use quad::Quad;
+pub use recognise::Recogniser;
+
+use super::weights::{EyesError, Weights};
+use angle::Angle;
+pub use order::in_reading_order;
+use quad::Turn;
+
+/// A text that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What it says.
+    pub text: String,
+    /// Mean probability of its characters, 0 to 1.
+    pub confidence: f64,
+    /// Where it is: corners as the text has them, in pixels of the image that was read.
+    pub quad: Quad,
+}
+
+/// The most pieces of text that are read in one image: the largest.
+pub const MAX_FOUND: usize = 64;
+/// What is recognised with less confidence is no text. RapidOCR's value.
+const LEAST_CONFIDENCE: f64 = 0.5;
+
+/// Reads text in images.
+#[derive(Debug)]
+pub struct Ocr {
+    detector: Detector,
+    angle: Angle,
+    recogniser: Recogniser,
+}
+
+impl Ocr {
+    /// Loads its three graphs.
+    pub fn load(onnx: &Onnx, weights: &Weights, execution: Execution) -> Result<Self, EyesError> {
+        let graph = |model| weights.graph(onnx, model, execution);
+        Ok(Self {
+            detector: Detector::new(graph(&weights.manifest.ocr_detect)?),
+            angle: Angle::new(graph(&weights.manifest.ocr_angle)?),
+            recogniser: Recogniser::new(graph(&weights.manifest.ocr_recognise)?)?,
+        })
+    }
+
+    /// All text of an image, in reading order.
+    pub fn read(&self, image: &RgbImage) -> Result<Vec<Found>, GraphError> {
+        let mut found = Vec::new();
+        for quad in self.detect(image)? {
+            found.extend(self.recognise(image, &quad)?);
+        }
+        Ok(in_reading_order(found))
+    }
+
+    /// Where text may be, the largest first.
+    pub fn detect(&self, image: &RgbImage) -> Result<Vec<Quad>, GraphError> {
+        self.detector.detect(image)
+    }
+
+    /// What one place says, if it is text.
+    pub fn recognise(&self, image: &RgbImage, quad: &Quad) -> Result<Option<Found>, GraphError> {
+        let (quad, turn) = quad.upright();
+        let first = match turn {
+            Turn::None if self.angle.is_upside_down(image, &quad)? => quad.upside_down(),
+            Turn::None | Turn::Quarter => quad.clone(),
+        };
+        let mut best = self.recogniser.read(image, &first)?;
+        let mut place = first;
+        if turn == Turn::Quarter {
+            let other = place.upside_down();
+            let read = self.recogniser.read(image, &other)?;
+            if read.confidence > best.confidence {
+                (best, place) = (read, other);
+            }
+        }
+        let is_text = best.confidence >= LEAST_CONFIDENCE && !best.text.trim().is_empty();
+        Ok(is_text.then(|| Found { text: best.text.trim().to_owned(), confidence: best.confidence, quad: place }))
+    }
+}
+
+/// Values of an 8-bit image as these models take them: planes of blue, green and red, from -1 to 1.
+fn planes(image: &RgbImage) -> Vec<f32> {
+    let channel = |at: usize| image.as_raw().iter().skip(at).step_by(3).map(|value| f32::from(*value) / 127.5 - 1.0);
+    channel(2).chain(channel(1)).chain(channel(0)).collect()
+}
