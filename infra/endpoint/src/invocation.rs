@@ -95,6 +95,7 @@ fn ask(question: Option<Question>, reader: &dyn Reader, jobs: &mut Vec<Work>) ->
     let text = match &question.text {
         None => Asks::Nothing,
         Some(_) if !reader.supports(question.lang.as_deref()) => Asks::Refused("language_not_learned".to_owned()),
+        Some(text) if text.len() > scoring::MAX_QUESTION_TEXT_BYTES => Asks::Refused("text_too_long".to_owned()),
         Some(text) => match isolate(|| reader.rows(text)) {
             Ok(rows) => {
                 jobs.extend(rows.into_iter().map(Work::Row));

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use runtime::telemetry;
 
-/// Upper bounds of the latency's histogram in milliseconds.
-const LATENCIES: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+/// Upper bounds of the latency's histogram in microseconds.
+const LATENCIES: [u64; 12] =
+    [1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000];
 /// Upper bounds of the histogram of rows a run.
 const BATCHES: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 /// Latencies kept for CloudWatch's line, drawn evenly from those of its minute.
@@ -65,32 +66,32 @@ impl<const N: usize> Histogram<N> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).2
     }
 
-    /// In Prometheus' text; `scale` turns the bounds' unit into the name's.
-    fn write(&self, text: &mut String, name: &str, help: &str, bounds: &[u64; N], scale: f64) {
+    /// In Prometheus' text; the name's unit is `per` of the bounds'.
+    fn write(&self, text: &mut String, name: &str, help: &str, bounds: &[u64; N], per: f64) {
         let (buckets, count, sum) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
         let mut below = 0;
         for (bound, bucket) in bounds.iter().zip(buckets) {
             below += bucket;
-            let _ = writeln!(text, "{name}_bucket{{le=\"{}\"}} {below}", *bound as f64 * scale);
+            let _ = writeln!(text, "{name}_bucket{{le=\"{}\"}} {below}", *bound as f64 / per);
         }
         let _ = writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {count}");
-        let _ = writeln!(text, "{name}_sum {}\n{name}_count {count}", sum as f64 * scale);
+        let _ = writeln!(text, "{name}_sum {}\n{name}_count {count}", sum as f64 / per);
     }
 }
 
 impl Metrics {
     /// A request was answered.
     pub fn answered(&self, status: u16, took: Duration) {
-        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         *self.requests.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
         let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
         minute.requests += 1;
         minute.throttled += usize::from(status == 429);
         minute.failed += usize::from(status >= 500);
         if status == 200 {
-            self.latency.observe(&LATENCIES, milliseconds);
-            let kept = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+            self.latency.observe(&LATENCIES, microseconds);
+            let kept = i64::try_from(microseconds / 1000).unwrap_or(i64::MAX);
             // Reservoir sampling. Source: J. Vitter, Random Sampling with a Reservoir, 1985, algorithm R.
             minute.served += 1;
             let place = fastrand::usize(..minute.served);
@@ -141,7 +142,7 @@ impl Metrics {
             let _ = writeln!(text, "endpoint_requests_total{{status=\"{status}\"}} {count}");
         }
         let help = "From request to answer, of those answered with 200.";
-        self.latency.write(&mut text, "endpoint_latency_seconds", help, &LATENCIES, 1e-3);
+        self.latency.write(&mut text, "endpoint_latency_seconds", help, &LATENCIES, 1e6);
         self.batch.write(&mut text, "endpoint_batch_rows", "Rows a run of the model.", &BATCHES, 1.0);
         for (name, kind, help, value) in [
             ("endpoint_rows_total", "counter", "Rows that the model ran over.", self.rows()),

@@ -59,7 +59,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
         () = minutes(&server.app, &config.stage) => {}
         () = stopped => {}
     }
-    telemetry::log("INFO", "the endpoint stops", &json!({ "requests": server.app.active.load(Ordering::SeqCst) }));
+    telemetry::log("INFO", "the endpoint stops", &json!({ "requests": server.active() }));
     let left = server.stop(config.drain()).await;
     server.app.metrics.minute(&config.stage).emit();
     let level = if left == 0 { "INFO" } else { "ERROR" };
@@ -118,6 +118,12 @@ impl Server {
         self.address
     }
 
+    /// Requests that are being answered.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.app.active.load(Ordering::SeqCst)
+    }
+
     /// Loads the model beside what answers; ends with an error or never.
     async fn load(&self, config: Config) -> Result<(), Box<dyn Error + Send + Sync>> {
         let app = Arc::clone(&self.app);
@@ -140,12 +146,11 @@ impl Server {
     pub async fn stop(&self, bound: Duration) -> usize {
         self.app.stop();
         let until = Instant::now() + bound;
-        let active = || self.app.active.load(Ordering::SeqCst);
         // Until the last answer is on its way the port stays open, so that whoever asks hears 503 and goes elsewhere.
-        while active() > 0 && Instant::now() < until {
+        while self.active() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let left = active();
+        let left = self.active();
         let _ = self.shut.send(true);
         let closing = async {
             while !self.serving.is_finished() {

@@ -1,6 +1,6 @@
 //! From a text to rows of token ids, and from rows to tensors.
 
-use tokenizers::{Encoding, Tokenizer, TruncationParams};
+use tokenizers::{Encoding, Tokenizer, TruncationDirection};
 
 use super::ForeignError;
 
@@ -13,6 +13,8 @@ pub(super) struct Windows {
     /// The id of a pad, where the tokenizer has one.
     pad: Option<i64>,
     ids: usize,
+    /// Tokens of a window, without those that the tokenizer adds.
+    content: usize,
 }
 
 impl Windows {
@@ -28,9 +30,7 @@ impl Windows {
             let (value, supported) = (max_tokens.to_string(), "four more than the tokens that the tokenizer adds");
             return Err(ForeignError::Unsupported { field: "max_tokens", value, supported });
         }
-        let truncation = TruncationParams { max_length: max_tokens, stride: content / 4, ..Default::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(ForeignError::Tokenizer)?;
-        Ok(Self { tokenizer, pad, ids })
+        Ok(Self { tokenizer, pad, ids, content })
     }
 
     /// Ids lie below this.
@@ -42,13 +42,21 @@ impl Windows {
         self.pad
     }
 
-    /// The rows of a text, in its order; none where it has no token.
+    /// The rows of a text, in its order; none where it has no token. The tokenizer's own truncation would stop after two windows.
     pub(super) fn of(&self, text: &str) -> Result<Vec<Vec<i64>>, &'static str> {
-        let first = self.tokenizer.encode(text, true).map_err(|_| "tokenizer_failed")?;
-        let row = |window: &Encoding| window.get_ids().iter().map(|id| i64::from(*id)).collect::<Vec<_>>();
-        let all: Vec<_> = std::iter::once(&first).chain(first.get_overflowing()).collect();
-        let rows = evenly(all.len()).filter_map(|at| all.get(at).map(|window| row(window)));
-        Ok(rows.filter(|row| !row.is_empty()).collect())
+        let failed = |_| "tokenizer_failed";
+        let mut first = self.tokenizer.encode_fast(text, false).map_err(failed)?;
+        first.truncate(self.content, self.content / 4, TruncationDirection::Right);
+        let others = first.take_overflowing();
+        let mut windows: Vec<Option<Encoding>> = std::iter::once(first).chain(others).map(Some).collect();
+        let mut rows = Vec::new();
+        for at in evenly(windows.len()) {
+            let Some(window) = windows.get_mut(at).and_then(Option::take) else { continue };
+            let whole = self.tokenizer.post_process(window, None, true).map_err(failed)?;
+            rows.push(whole.get_ids().iter().map(|id| i64::from(*id)).collect::<Vec<_>>());
+        }
+        rows.retain(|row| !row.is_empty());
+        Ok(rows)
     }
 }
 
