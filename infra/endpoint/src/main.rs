@@ -1,3 +1,9 @@
 //! The inference program; see the crate's documentation.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    endpoint::run(endpoint::Config::parse())
+}

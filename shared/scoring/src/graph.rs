@@ -7,7 +7,7 @@ use ort::value::{TensorElementType, TensorRef};
 use thiserror::Error;
 
 use crate::bytes::Bytes;
-use crate::runtime::{Cause, Onnx, graph_session};
+use crate::runtime::{Cause, Onnx, cuda_session, graph_session};
 
 /// Numbers with a shape, in row-major order.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,11 +27,32 @@ pub struct GraphError {
     source: Cause,
 }
 
+/// Where a graph is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The NVIDIA GPU of this number, from 0; an error where it cannot be used.
+    Cuda(i32),
+    /// The first NVIDIA GPU where it can be used, the processor otherwise.
+    Auto,
+}
+
 /// How a graph is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execution {
     /// Threads of one run.
     pub threads: usize,
+    /// Where it runs.
+    pub device: Device,
+}
+
+impl Execution {
+    /// On the processor.
+    pub fn cpu(threads: usize) -> Self {
+        Self { threads, device: Device::Cpu }
+    }
 }
 
 /// A loaded graph. Runs are taken one after the other.
@@ -40,6 +61,8 @@ pub struct Graph {
     session: Mutex<Session>,
     inputs: Vec<String>,
     outputs: Vec<String>,
+    device: Device,
+    why_not_cuda: Option<String>,
 }
 
 impl GraphError {
@@ -52,11 +75,34 @@ impl GraphError {
 impl Graph {
     /// Loads a graph in the ONNX format, whose digest the caller has verified.
     pub fn load(onnx: &Onnx, verified: &Bytes, execution: Execution) -> Result<Self, GraphError> {
-        let failed = |source: Cause| GraphError { doing: "loading a graph".to_owned(), source };
-        let session = graph_session(onnx, verified, execution.threads).map_err(|error| failed(error.into()))?;
+        let failed = |doing: &str, source: ort::Error| GraphError { doing: doing.to_owned(), source: source.into() };
+        let on_cpu =
+            || graph_session(onnx, verified, execution.threads).map_err(|error| failed("loading a graph", error));
+        let on_cuda = |number| cuda_session(onnx, verified, execution.threads, number);
+        let (session, device, why_not_cuda) = match execution.device {
+            Device::Cpu => (on_cpu()?, Device::Cpu, None),
+            Device::Cuda(number) => {
+                let doing = format!("loading a graph for the CUDA device {number}");
+                (on_cuda(number).map_err(|error| failed(&doing, error))?, execution.device, None)
+            }
+            Device::Auto => match on_cuda(0) {
+                Ok(session) => (session, Device::Cuda(0), None),
+                Err(error) => (on_cpu()?, Device::Cpu, Some(error.to_string())),
+            },
+        };
         let inputs = session.inputs().iter().map(|input| input.name().to_owned()).collect();
         let outputs = session.outputs().iter().map(|output| output.name().to_owned()).collect();
-        Ok(Self { session: Mutex::new(session), inputs, outputs })
+        Ok(Self { session: Mutex::new(session), inputs, outputs, device, why_not_cuda })
+    }
+
+    /// Where it runs: never [`Device::Auto`].
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// What ONNX Runtime said where [`Device::Auto`] came to the processor.
+    pub fn why_not_cuda(&self) -> Option<&str> {
+        self.why_not_cuda.as_deref()
     }
 
     /// Names of its inputs, in their order.

@@ -25,7 +25,7 @@ pub mod train;
 
 pub use bundle::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
 pub use bytes::Bytes;
-pub use graph::{Execution, Graph, GraphError, Tensor};
+pub use graph::{Device, Execution, Graph, GraphError, Tensor};
 pub use judge::{Explain, Judge, MAX_QUESTION_BYTES, MAX_QUESTION_TEXT_BYTES, Subject, Text};
 pub use linear::{Linear, LinearError, NoWeight, Run};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
+use ort::ep::CUDA;
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -69,6 +70,16 @@ pub fn init(library: &Path) -> Result<Onnx, RuntimeError> {
 /// A session for a graph of the caller's.
 pub(crate) fn graph_session(onnx: &Onnx, verified: &[u8], threads: usize) -> ort::Result<Session> {
     builder(onnx, GraphOptimizationLevel::All)?.with_intra_threads(threads)?.commit_from_memory(verified)
+}
+
+/// A session for a graph of the caller's on the GPU of this number; what that has no kernel for runs on the processor. An error where the
+/// library was built without CUDA, or finds no such GPU. 32-bit products stay 32-bit: golden scores were made so.
+pub(crate) fn cuda_session(onnx: &Onnx, verified: &[u8], threads: usize, number: i32) -> ort::Result<Session> {
+    let cuda = CUDA::default().with_device_id(number).with_tf32(false).build().error_on_failure();
+    builder(onnx, GraphOptimizationLevel::All)?
+        .with_intra_threads(threads)?
+        .with_execution_providers([cuda])?
+        .commit_from_memory(verified)
 }
 
 /// A session for a transformer's graph.

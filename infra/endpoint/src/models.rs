@@ -1,0 +1,134 @@
+//! From a model's folder to panels, one a worker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use opinion::foreign::{CARD_FILE, ForeignError};
+use opinion::{Foreign, Panel, Reader};
+use runtime::telemetry;
+use scoring::{Bundle, Device, Execution, MANIFEST_FILE, Onnx, RuntimeError, TextModel};
+use serde_json::json;
+use thiserror::Error;
+
+use crate::cascade::Cascade;
+use crate::config::Config;
+
+/// A model ready to serve.
+pub struct Loaded {
+    /// One a worker, each with sessions of its own.
+    pub panels: Vec<Arc<Panel>>,
+    /// Takes texts apart and concludes; runs nothing.
+    pub reader: Arc<dyn Reader>,
+}
+
+/// Why no model could be loaded. Trying again does not help.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// ONNX Runtime's library.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A folder with neither kind of model.
+    #[error("`{0}` holds neither `manifest.json`, as a model of ours, nor `card.json`, as one of yours")]
+    NoModel(PathBuf),
+    /// Files of a model of ours.
+    #[error("reading the model in `{0}`")]
+    Read(PathBuf, #[source] std::io::Error),
+    /// A model of ours was refused.
+    #[error("loading the model in `{0}`")]
+    Ours(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A model of theirs was refused.
+    #[error("loading the model in `{0}`")]
+    Theirs(PathBuf, #[source] ForeignError),
+    /// A GPU was demanded for a model that has no use for one.
+    #[error("the model in `{0}` is quantised for the processor: use `--device cpu` or `--device auto`")]
+    OnlyCpu(PathBuf),
+}
+
+/// Loads the model in the folder; which kind it is, its files tell.
+///
+/// # Errors
+/// [`StartError`] where it is refused.
+pub fn load(config: &Config) -> Result<Loaded, StartError> {
+    let folder = &config.model;
+    // Our models have a `card.json` too, with their figures.
+    if folder.join(MANIFEST_FILE).exists() {
+        return ours(&scoring::init(&config.onnxruntime)?, config);
+    }
+    if !folder.join(CARD_FILE).exists() {
+        return Err(StartError::NoModel(folder.clone()));
+    }
+    theirs(&scoring::init(&config.onnxruntime)?, config)
+}
+
+fn ours(onnx: &Onnx, config: &Config) -> Result<Loaded, StartError> {
+    if matches!(config.device, Device::Cuda(_)) {
+        return Err(StartError::OnlyCpu(config.model.clone()));
+    }
+    let bundle = Bundle::read(&config.model).map_err(|error| StartError::Read(config.model.clone(), error))?;
+    let refused = |error| StartError::Ours(config.model.clone(), error);
+    let model = Arc::new(TextModel::load(onnx, &bundle, None).map_err(|error| refused(error.into()))?);
+    let one =
+        || Cascade::load(onnx, &bundle, &model, Execution::cpu(config.threads)).map_err(|error| refused(error.into()));
+    let mut panels = Vec::new();
+    for _ in 0..config.workers() {
+        panels.push(panel(Arc::new(one()?)));
+    }
+    said(&panels, Device::Cpu, &json!({}));
+    loaded(panels, &config.model)
+}
+
+fn theirs(onnx: &Onnx, config: &Config) -> Result<Loaded, StartError> {
+    let mut execution = Execution { threads: config.threads, device: config.device };
+    let mut panels = Vec::new();
+    for worker in 0..config.workers() {
+        let model = Foreign::load(onnx, &config.model, execution, config.max_batch);
+        let model = model.map_err(|error| StartError::Theirs(config.model.clone(), error))?;
+        // Whatever the first one got, the others get too: two devices could give two scores.
+        execution.device = model.device();
+        if worker == 0 {
+            said(
+                &[],
+                model.device(),
+                &json!({
+                    "model.name": model.model().name, "model.version": model.model().version, "model.sha256": model.model().sha256,
+                    "model.license": model.card().license, "model.most_rows": model.most_rows(),
+                    "model.why_one_row": model.why_one_row(), "device.why_not_cuda": model.why_not_cuda(),
+                }),
+            );
+        }
+        panels.push(panel(Arc::new(model)));
+    }
+    loaded(panels, &config.model)
+}
+
+fn panel(reader: Arc<dyn Reader>) -> Arc<Panel> {
+    Arc::new(Panel { reader, eyes: None })
+}
+
+fn loaded(panels: Vec<Arc<Panel>>, folder: &std::path::Path) -> Result<Loaded, StartError> {
+    let first = panels.first().map(|panel| Arc::clone(&panel.reader));
+    let reader = first.ok_or_else(|| StartError::NoModel(folder.to_owned()))?;
+    Ok(Loaded { panels, reader })
+}
+
+/// Says which device is used.
+fn said(panels: &[Arc<Panel>], device: Device, more: &serde_json::Value) {
+    let device = match device {
+        Device::Cuda(number) => format!("cuda:{number}"),
+        Device::Cpu | Device::Auto => "cpu".to_owned(),
+    };
+    let mut fields = json!({ "device": device });
+    if let Some(panel) = panels.first() {
+        let model = panel.reader.model();
+        fields["model.name"] = json!(model.name);
+        fields["model.version"] = json!(model.version);
+        fields["model.sha256"] = json!(model.sha256);
+    }
+    if let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) {
+        fields.extend(
+            more.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())),
+        );
+    }
+    telemetry::log("INFO", "a model was loaded", &fields);
+}
