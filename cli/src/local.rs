@@ -66,7 +66,7 @@ pub fn policy_source(file: Option<&Path>) -> Result<String, Failure> {
 /// Everything that decides, as the Lambda builds it.
 pub fn judge(policy_file: Option<&Path>) -> Result<Judge, Failure> {
     Ok(Judge {
-        model: model(None, &onnx()?)?,
+        model: std::sync::Arc::new(model(None, &onnx()?)?),
         policy: policy(policy_file)?.0,
         definitions: Definitions::bundled()?,
         degraded: Vec::new(),

@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("store", &["domain", "features"]),
     ("registry", &["domain", "scoring", "store"]),
     ("runtime", &[]),
-    ("opinion", &["domain", "scoring"]),
+    ("opinion", &["domain", "features", "scoring"]),
     ("service", &["domain", "features", "registry", "runtime", "scoring", "store"]),
     ("world", &[]),
 ];

@@ -1,1 +1,37 @@
-//! Asks for second opinions and decides again.
+//! Asks for second opinions on posts from SQS and decides them again: load, consult, judge, record, emit.
+//!
+//! What comes in was decided already, provisionally. So nothing here may lose, delay or soften anything: whatever keeps a second opinion
+//! from being had, the post is decided without one, goes to a person, and is never removed for it. A message is acknowledged only after
+//! that decision is stored and what it owes is sent (law 1).
+
+mod adviser;
+mod app;
+mod breaker;
+mod consult;
+mod emit;
+mod load;
+mod quarantine;
+mod reconsider;
+mod record;
+mod report;
+mod wallet;
+mod work;
+
+pub use adviser::{Adviser, Endpoint, NoAnswer};
+pub use app::{App, Config, ConfigError, Process};
+pub use breaker::{Breaker, Permit};
+pub use consult::Without;
+pub use reconsider::{Heard, reconsider};
+pub use wallet::Wallet;
+
+use runtime::{BatchResponse, Invocation, SqsBatch};
+
+/// Decides a batch of messages again and says which are to be delivered again.
+pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
+    let mut work = load::load(app, &batch, invocation).await;
+    consult::consult(app, &mut work).await;
+    record::record(app, &mut work).await;
+    emit::emit(app, &mut work).await;
+    quarantine::quarantine(app, &mut work).await;
+    report::report(app, &batch, &work)
+}

@@ -4,10 +4,7 @@ use crate::work::{State, Trouble, Work};
 use crate::{App, cost};
 use domain::{DecisionRecord, PostId, Revision};
 use runtime::planted::planted;
-use store::{Inserted, StoreError, item_size, write_units};
-
-/// One write unit.
-const WRITE_UNIT_BYTES: usize = 1024;
+use store::{Inserted, StoreError, write_units};
 
 /// Stores every decision unless there is one already, which then takes its place here.
 pub(crate) async fn record(app: &App, work: &mut Work) {
@@ -16,7 +13,7 @@ pub(crate) async fn record(app: &App, work: &mut Work) {
     let mut records = Vec::new();
     for (place, item) in work.items.iter_mut().enumerate() {
         if let State::Decided { record, .. } = &mut item.state {
-            let bytes = fit(record);
+            let bytes = service::fit(record);
             record.cost_usd_micro = share.of_record(record, write_units(bytes));
             places.push(place);
             records.push((**record).clone());
@@ -64,26 +61,4 @@ async fn take_over(app: &App, work: &mut Work, existing: Vec<(usize, (PostId, Re
             Err(error) => State::Trouble(Trouble::Retry(error)),
         };
     }
-}
-
-/// Leaves out the lightest spans of an explanation where the item then fits one write unit; gives the item's size.
-/// Weighing an item costs as much as writing it, so it is weighed once where nothing has to go.
-fn fit(record: &mut DecisionRecord) -> usize {
-    // The cost is written later; this is as long as it gets.
-    record.cost_usd_micro = 99.999;
-    let full = item_size(record);
-    if full <= WRITE_UNIT_BYTES {
-        return full;
-    }
-    let complete = record.explanation.clone();
-    while let Some(explanation) = record.explanation.as_mut().filter(|explanation| explanation.spans.len() > 1) {
-        explanation.spans.pop();
-        let bytes = item_size(record);
-        if bytes <= WRITE_UNIT_BYTES {
-            return bytes;
-        }
-    }
-    // A second unit has to be paid for anyway.
-    record.explanation = complete;
-    full
 }

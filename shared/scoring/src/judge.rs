@@ -7,12 +7,13 @@ use domain::{
     Timestamp, VerdictBefore, View, decide,
 };
 use features::views::{Definitions, Lookup, RowKey};
+use std::sync::Arc;
 
 /// Everything that stays the same from post to post.
 #[derive(Debug)]
 pub struct Judge {
     /// Scores texts.
-    pub model: TextModel,
+    pub model: Arc<TextModel>,
     /// Decides.
     pub policy: Policy,
     /// Says what features there are.

@@ -12,3 +12,5 @@ pub use content::{Content, Trouble};
 pub use deadlines::Deadlines;
 pub use live::{Live, Setting};
 pub use outbox::Outbox;
+mod weight;
+pub use weight::fit;

@@ -46,7 +46,7 @@ pub fn judges() -> [Arc<Judge>; 2] {
         let policy = default.lines().map(line).collect::<Vec<_>>().join("\n");
 
         Arc::new(Judge {
-            model: TextModel::load(&onnx, &bundle, None).unwrap(),
+            model: Arc::new(TextModel::load(&onnx, &bundle, None).unwrap()),
             policy: Policy::load_untested(&policy, &definitions.schema()).unwrap(),
             definitions: definitions.clone(),
             degraded: Vec::new(),

@@ -24,7 +24,7 @@ pub struct ModelEyes {
 
 /// Loads the models of a folder, on one thread. Each file has to have the digest that the manifest names which is compiled in.
 pub fn load(onnx: &Onnx, folder: &Path) -> Result<ModelEyes, EyesError> {
-    load_with(onnx, folder, Execution { threads: 1 })
+    load_with(onnx, folder, Execution::cpu(1))
 }
 
 /// The same, run as told.

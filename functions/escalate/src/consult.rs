@@ -1,0 +1,272 @@
+//! Consult: asks whoever the policy says, within its time and money, and decides again with what was heard.
+
+use crate::adviser::{Adviser, NoAnswer};
+use crate::breaker::Permit;
+use crate::reconsider::{Heard, reconsider};
+use crate::work::{State, Work};
+use crate::{App, Wallet};
+use domain::Timestamp;
+use domain::policy::{Adviser as By, SecondOpinion};
+use futures::StreamExt;
+use opinion::{Answer, Question};
+use runtime::planted::planted;
+use runtime::isolate;
+use service::Trouble;
+use std::sync::PoisonError;
+use std::time::Duration;
+use store::Deadline;
+
+/// Texts that one request carries at most; a post with images has one of its own.
+const TEXTS_A_REQUEST: usize = 16;
+/// Requests on their way at once.
+const AT_ONCE: usize = 4;
+/// What storing and sending take after an answer, so that a post is not asked about too late.
+const TAIL: Duration = Duration::from_secs(2);
+/// Whoever does not answer in time is not asked a second time for the same post; whoever fails at once is, once.
+const TRIES: usize = 2;
+
+/// Why a post is decided without its second opinion; the code stands on the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Without {
+    /// The kill switch is off, the policy asks for none any more, or there is nobody to ask.
+    Off,
+    /// It would come too late.
+    Late,
+    /// The day's money is spent, or could not be counted.
+    Budget,
+    /// Whoever gives it has not answered for a while and is left alone.
+    Breaker,
+    /// Whoever was asked did not answer in time.
+    Timeout,
+    /// Whoever was asked failed, or could not be reached.
+    Failed,
+    /// What came back is no answer to what was asked.
+    Unusable,
+    /// The post's content could not be had.
+    Content,
+}
+
+impl Without {
+    /// The word on the record.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Late => "late",
+            Self::Budget => "budget",
+            Self::Breaker => "breaker",
+            Self::Timeout => "timeout",
+            Self::Failed => "failed",
+            Self::Unusable => "unusable",
+            Self::Content => "content",
+        }
+    }
+}
+
+impl From<NoAnswer> for Without {
+    fn from(why: NoAnswer) -> Self {
+        match why {
+            NoAnswer::Nobody => Self::Off,
+            NoAnswer::Timeout => Self::Timeout,
+            NoAnswer::Failed => Self::Failed,
+            NoAnswer::Unusable => Self::Unusable,
+        }
+    }
+}
+
+/// An answer, and what it cost, in millionths of a US dollar.
+type Told = (Result<Answer, Without>, f64);
+
+/// Decides every loaded post again.
+pub(crate) async fn consult(app: &App, work: &mut Work) {
+    let places: Vec<usize> = (0..work.items.len())
+        .filter(|place| matches!(work.items.get(*place), Some(item) if matches!(item.state, State::Loaded { .. })))
+        .collect();
+    let mut told: Vec<(usize, Told)> = Vec::new();
+    let mut requests: Vec<(Vec<usize>, Vec<Question>)> = Vec::new();
+    for place in places {
+        let Some(State::Loaded { asked }) = work.items.get_mut(place).map(|item| &mut item.state) else { continue };
+        match app.wanted(asked.received_at, Timestamp::from_millis(work.invocation.now_ms())) {
+            Err(why) => told.push((place, (Err(why), 0.0))),
+            Ok(_) => {
+                let question = std::mem::take(&mut asked.question);
+                let with_images = !question.images.is_empty();
+                if question.text.is_none() && !with_images {
+                    // Nothing of it could be had, or nothing of it is an image: there is nothing to ask.
+                    let nothing = Answer { text: None, images: Vec::new() };
+                    let answer = if asked.unasked.is_empty() { Err(Without::Content) } else { Ok(nothing) };
+                    told.push((place, (answer, 0.0)));
+                    continue;
+                }
+                match requests.last_mut() {
+                    Some((places, questions))
+                        if !with_images
+                            && questions.len() < TEXTS_A_REQUEST
+                            && questions.iter().all(|question| question.images.is_empty()) =>
+                    {
+                        places.push(place);
+                        questions.push(question);
+                    }
+                    _ => requests.push((vec![place], vec![question])),
+                }
+            }
+        }
+    }
+    told.extend(ask_all(app, work, requests).await);
+    let now = work.now();
+    for (place, (answer, cost)) in told {
+        decide_again(app, work, place, answer, cost, now).await;
+    }
+}
+
+/// Asks everything, a few requests at once.
+async fn ask_all(app: &App, work: &mut Work, requests: Vec<(Vec<usize>, Vec<Question>)>) -> Vec<(usize, Told)> {
+    let Some(wanted) = &app.judge.policy.second_opinion else { return Vec::new() };
+    let by = work.deadlines.judge;
+    let now = work.now();
+    let mut told = Vec::new();
+    let mut asked_ms = Vec::new();
+    let asked = requests.into_iter().map(|(places, questions)| async move {
+        let started = Deadline::now();
+        let answers = ask(app, wanted, questions, by, now).await;
+        (places, answers, started.elapsed())
+    });
+    let mut asked = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
+    while let Some((places, answers, took)) = asked.next().await {
+        #[expect(clippy::cast_precision_loss, reason = "a handful of posts")]
+        let cost = wanted.usd_per_hour / 3_600.0 * took.as_secs_f64() * 1e6 / places.len().max(1) as f64;
+        let cost = if matches!(answers, Err(Without::Budget | Without::Breaker | Without::Off)) { 0.0 } else { cost };
+        asked_ms.push(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+        match answers {
+            Ok(answers) => {
+                told.extend(places.into_iter().zip(answers).map(|(place, answer)| (place, (Ok(answer), cost))));
+            }
+            Err(why) => told.extend(places.into_iter().map(|place| (place, (Err(why), cost)))),
+        }
+    }
+    drop(asked);
+    work.asked_ms = asked_ms;
+    told
+}
+
+/// One request, within time and money, unless whoever gives opinions is left alone.
+async fn ask(
+    app: &App,
+    wanted: &SecondOpinion,
+    questions: Vec<Question>,
+    by: Deadline,
+    now: Timestamp,
+) -> Result<Vec<Answer>, Without> {
+    let adviser = match wanted.by {
+        By::Endpoint => app.endpoint.as_ref(),
+        By::Lambda => app.panel.as_deref().ok_or(Without::Off)?,
+    };
+    let timeout = Duration::from_millis(u64::from(wanted.timeout_ms));
+    let price = wanted.usd_per_hour / 3_600.0 * 1e6;
+    let money = |seconds: f64| whole(seconds * price);
+    let limit = if planted("budget-ignored") { u64::MAX } else { whole(wanted.daily_budget_usd * 1e6) };
+    let mut last = Without::Failed;
+    for _ in 0..TRIES {
+        if Deadline::now() + timeout > by {
+            return Err(Without::Late);
+        }
+        // The breaker is asked first: while it is open, nothing is counted.
+        let breaker = || app.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if breaker().permit(Deadline::now()) == Permit::Leave && !planted("breaker-ignored") {
+            return Err(if last == Without::Failed { Without::Breaker } else { last });
+        }
+        let mut told = Telling::of(app);
+        {
+            let mut wallet: futures::lock::MutexGuard<'_, Wallet> = app.wallet.lock().await;
+            let most = money(timeout.as_secs_f64());
+            if !wallet.holds(app.budget.as_ref(), most, limit, now, by).await {
+                return Err(Without::Budget);
+            }
+            // Taken at its most, and what is left is given back: requests at once do not spend the same money.
+            wallet.spend(most);
+        }
+        let started = Deadline::now();
+        let answer = adviser.ask(questions.clone(), timeout, by.min(started + timeout)).await;
+        let most = money(timeout.as_secs_f64());
+        app.wallet.lock().await.give_back(most.saturating_sub(money(started.elapsed().as_secs_f64())));
+        told.tell(answer.is_ok() || answer == Err(NoAnswer::Nobody));
+        match answer {
+            Ok(answers) => return Ok(answers),
+            // Asking again would take as long again, or give the same.
+            Err(why @ (NoAnswer::Timeout | NoAnswer::Unusable | NoAnswer::Nobody)) => return Err(why.into()),
+            Err(why) => last = why.into(),
+        }
+    }
+    Err(last)
+}
+
+/// An amount of money in whole millionths, rounded up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
+fn whole(usd_micro: f64) -> u64 {
+    usd_micro.ceil().clamp(0.0, 1e15) as u64
+}
+
+/// Tells the breaker what came of a request; one that is dropped in the middle is forgotten.
+struct Telling<'a> {
+    app: &'a App,
+    told: bool,
+}
+
+impl<'a> Telling<'a> {
+    fn of(app: &'a App) -> Self {
+        Self { app, told: false }
+    }
+
+    fn tell(&mut self, answered: bool) {
+        self.told = true;
+        self.app.breaker.lock().unwrap_or_else(PoisonError::into_inner).tell(answered, Deadline::now());
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.app.breaker.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        }
+    }
+}
+
+async fn decide_again(
+    app: &App,
+    work: &mut Work,
+    place: usize,
+    answer: Result<Answer, Without>,
+    cost: f64,
+    now: Timestamp,
+) {
+    let block_list = app.block_list.get(work.deadlines.judge).await;
+    let Some(item) = work.items.get_mut(place) else { return };
+    let State::Loaded { asked } = &item.state else { return };
+    let heard = Heard { answer, unasked: &asked.unasked, block_list: block_list.as_deref(), cost_usd_micro: cost, now };
+    let decided = isolate(|| reconsider(&app.judge, &asked.before, heard));
+    item.state = match decided {
+        Ok(record) => State::Decided { record: Box::new(record), stored: false, new: false },
+        Err(panicked) => State::Trouble(Trouble::Reject {
+            kind: "panic",
+            detail: format!("deciding the post again {panicked}; the place is in the log"),
+            bytes: std::mem::take(&mut item.original),
+        }),
+    };
+}
+
+impl App {
+    /// Whether second opinions are asked for at all.
+    pub(crate) fn is_on(&self) -> bool {
+        self.config.on && self.judge.policy.second_opinion.is_some()
+    }
+
+    /// What the policy wants of a post that arrived at `received_at`, unless it is too late or switched off.
+    fn wanted(&self, received_at: Timestamp, now: Timestamp) -> Result<&SecondOpinion, Without> {
+        let wanted = self.judge.policy.second_opinion.as_ref().filter(|_| self.config.on).ok_or(Without::Off)?;
+        let age_ms = now.millis().saturating_sub(received_at.millis());
+        let tail = i64::try_from(TAIL.as_millis()).unwrap_or(i64::MAX);
+        let takes = i64::from(wanted.timeout_ms) + tail;
+        let late = age_ms.saturating_add(takes) > i64::from(wanted.due_seconds) * 1_000;
+        if late && !planted("age-ignored") { Err(Without::Late) } else { Ok(wanted) }
+    }
+}
