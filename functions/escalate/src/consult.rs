@@ -1,6 +1,6 @@
 //! Consult: asks whoever the policy says, within its time and money, and decides again with what was heard.
 
-use crate::adviser::{Adviser, NoAnswer};
+use crate::adviser::NoAnswer;
 use crate::breaker::Permit;
 use crate::reconsider::{Heard, reconsider};
 use crate::work::{State, Work};

@@ -5,12 +5,14 @@
 //! ([`images::Eyes`]). Nothing in here fetches, waits or decides.
 
 pub mod foreign;
+pub mod ensemble;
 pub mod images;
 pub mod panel;
 pub mod protocol;
 pub mod reader;
 
 pub use foreign::Foreign;
+pub use ensemble::{Ensemble, NotACascade};
 pub use images::{Eyes, ImageError, Line, Seen};
 pub use panel::Panel;
 pub use protocol::{Answer, Question};

@@ -12,7 +12,7 @@ use crate::explain;
 use crate::linear::{Linear, Run};
 use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
 use crate::runtime::Onnx;
-use crate::transformer::Transformer;
+use crate::transformer::{Row, Transformer, chars};
 
 /// Why a model could not be loaded. Trying the same bytes again does not help.
 #[derive(Debug, Error)]
@@ -65,6 +65,9 @@ pub enum ScoreError {
     /// The graph's output is not a number or infinite.
     #[error("the model's output is not a finite number")]
     NotFinite,
+    /// Outputs were handed in for other rows than the text has.
+    #[error("there are not as many outputs as the text has rows")]
+    OtherRows,
 }
 
 /// What the model says about a text. Both numbers are between 0 and 1 and rounded to six decimals: what is stored is
@@ -220,14 +223,18 @@ impl TextModel {
             });
         };
         let best = transformer.best(&readings, |text| self.suspicion(text))?;
-        let start = best.pieces.first().map_or(0, |piece| piece.chars.start as usize);
-        let end = best.pieces.iter().map(|piece| piece.chars.end as usize).max().unwrap_or(start);
-        Ok(Scored {
-            raw: six_decimals(sigmoid(best.logit)),
-            calibrated: self.deployed(second.calibration.probability(best.logit, linear.run.logit)),
-            window: readings.get(best.reading).map_or(0..0, |reading| reading.raw(start..end)),
+        let window = readings.get(best.reading).map_or(0..0, |reading| reading.raw(chars(&best.pieces)));
+        Ok(self.stacked(&second.calibration, best.logit, linear.run.logit, window))
+    }
+
+    /// What the log-odds of both stages come to.
+    fn stacked(&self, stacking: &Stacking, transformer: f64, linear: f64, window: Range<usize>) -> Scored {
+        Scored {
+            raw: six_decimals(sigmoid(transformer)),
+            calibrated: self.deployed(stacking.probability(transformer, linear)),
+            window,
             stage: Stage::Transformer,
-        })
+        }
     }
 
     /// The deployment's probability for the model's, rounded. What it maps is rounded too, because it was fitted on recorded scores.
@@ -251,6 +258,38 @@ impl TextModel {
     pub fn transformer_log_odds(&self, text: &str) -> Result<Option<f64>, ScoreError> {
         let best = |transformer: &Transformer| transformer.best(&readings(text), |text| self.suspicion(text));
         self.transformer.as_ref().map(|transformer| Ok(best(transformer)?.logit)).transpose()
+    }
+
+    /// What the transformer has to run for a text, in the order of [`Self::score`]: a row for each window of each reading; of a reading at
+    /// most `most`, those that the linear graph finds highest. With [`Self::run`] and [`Self::conclude`] for callers that run rows
+    /// themselves. None where there is no transformer.
+    pub fn rows(&self, text: &str, most: usize) -> Result<Vec<Row>, ScoreError> {
+        let Some(transformer) = &self.transformer else { return Ok(Vec::new()) };
+        transformer.rows(&readings(text), most, |text| self.suspicion(text))
+    }
+
+    /// All outputs of the transformer for the ids of one row, as the manifest names them, the log-odds of the harm first. None where there is
+    /// no transformer.
+    pub fn run(&self, ids: &[i64]) -> Result<Vec<f64>, ScoreError> {
+        self.transformer.as_ref().map_or(Ok(Vec::new()), |transformer| transformer.outputs(ids))
+    }
+
+    /// The score of a text for its rows and the transformer's log-odds of each, in their order: what [`Self::score`] gives where the linear
+    /// graph leaves the answer to the transformer. The first of equals counts.
+    pub fn conclude(&self, text: &str, rows: &[Row], log_odds: &[f64]) -> Result<Scored, ScoreError> {
+        let second = self.manifest.transformer.as_ref().filter(|_| rows.len() == log_odds.len());
+        let Some(second) = second else { return Err(ScoreError::OtherRows) };
+        let mut best: Option<(&Row, f64)> = None;
+        for (row, log_odds) in rows.iter().zip(log_odds.iter().copied()) {
+            if !log_odds.is_finite() {
+                return Err(ScoreError::NotFinite);
+            }
+            if best.is_none_or(|(_, highest)| log_odds > highest) {
+                best = Some((row, log_odds));
+            }
+        }
+        let (row, highest) = best.ok_or(ScoreError::OtherRows)?;
+        Ok(self.stacked(&second.calibration, highest, self.log_odds(text)?, row.window.clone()))
     }
 
     /// Probabilities of the three classes hate, offensive and neither, which exclude each other, from the transformer whatever the linear
@@ -326,7 +365,7 @@ impl TextModel {
             let text = tokenise(text.text());
             for window in windows(&text, &self.manifest.window) {
                 let input = weighted_buckets(&text, window.clone(), &self.manifest.ngrams);
-                let run = self.run(&input)?;
+                let run = self.run_linear(&input)?;
                 if best.as_ref().is_none_or(|b| run.logit > b.run.logit) {
                     best = Some(Best { run, reading, text: text.clone(), window, input });
                 }
@@ -340,10 +379,10 @@ impl TextModel {
     fn suspicion(&self, stretch: &str) -> Result<f64, ScoreError> {
         let text = tokenise(stretch);
         let whole = 0..text.tokens().len();
-        Ok(self.run(&weighted_buckets(&text, whole, &self.manifest.ngrams))?.logit)
+        Ok(self.run_linear(&weighted_buckets(&text, whole, &self.manifest.ngrams))?.logit)
     }
 
-    fn run(&self, input: &[WeightedBucket]) -> Result<Run, ScoreError> {
+    fn run_linear(&self, input: &[WeightedBucket]) -> Result<Run, ScoreError> {
         let run = self.linear.run(input).map_err(|error| ScoreError::Run(error.into()))?;
         if run.logit.is_finite() { Ok(run) } else { Err(ScoreError::NotFinite) }
     }
@@ -352,7 +391,7 @@ impl TextModel {
     fn try_last_bucket(&self) -> Result<(), ScoreError> {
         let view = features::text::View::Word;
         let bucket = (1_u32 << self.manifest.ngrams.bits) - 1;
-        self.run(&[WeightedBucket { view, bucket, value: 0.0 }]).map(|_| ())
+        self.run_linear(&[WeightedBucket { view, bucket, value: 0.0 }]).map(|_| ())
     }
 }
 

@@ -21,6 +21,22 @@ pub(crate) struct Transformer {
     window: PieceWindow,
 }
 
+/// A window of a reading.
+struct Window {
+    /// Which of the readings given.
+    reading: usize,
+    pieces: Vec<Piece>,
+}
+
+/// What one run of the transformer reads: a window of a reading. No `Debug`: ids can be read back as text (law 8).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Ids of its tokens, between the marks of start and end.
+    pub ids: Vec<i64>,
+    /// Where it stands in the raw text, in Unicode scalar values.
+    pub window: Range<usize>,
+}
+
 /// The window that counts: where it stands, and what it scored.
 pub(crate) struct BestPieces {
     /// Log-odds of the harm.
@@ -77,34 +93,64 @@ impl Transformer {
         readings: &[Reading],
         suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
     ) -> Result<BestPieces, ScoreError> {
-        self.best_of(readings, |windows, pieces, text| most_suspicious(windows, pieces, text, &suspicion))
+        self.best_of(self.most_suspicious(readings, MOST_WINDOWS, suspicion)?)
+    }
+
+    /// The windows of all readings as rows of the graph; of each reading at most `most`, those that `suspicion` finds highest.
+    pub(crate) fn rows(
+        &self,
+        readings: &[Reading],
+        most: usize,
+        suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
+    ) -> Result<Vec<Row>, ScoreError> {
+        let row = |Window { reading, pieces }: Window| {
+            let window = readings.get(reading).map_or(0..0, |reading| reading.raw(chars(&pieces)));
+            Row { ids: self.ids(&pieces), window }
+        };
+        Ok(self.most_suspicious(readings, most, suspicion)?.into_iter().map(row).collect())
+    }
+
+    fn most_suspicious(
+        &self,
+        readings: &[Reading],
+        most: usize,
+        suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
+    ) -> Result<Vec<Window>, ScoreError> {
+        self.windows(readings, |windows, pieces, text| most_suspicious(windows, pieces, text, most, &suspicion))
     }
 
     /// As [`Self::best`], of the first window of each reading.
     pub(crate) fn first(&self, readings: &[Reading]) -> Result<BestPieces, ScoreError> {
-        self.best_of(readings, |windows, _, _| Ok(windows.into_iter().take(1).collect()))
+        self.best_of(self.windows(readings, |windows, _, _| Ok(windows.into_iter().take(1).collect()))?)
     }
 
-    fn best_of(
+    /// The windows of each reading that `choose` leaves.
+    fn windows(
         &self,
         readings: &[Reading],
         choose: impl Fn(Vec<Range<usize>>, &[Piece], &str) -> Result<Vec<Range<usize>>, ScoreError>,
-    ) -> Result<BestPieces, ScoreError> {
-        let mut runs = 0;
-        let mut best: Option<BestPieces> = None;
+    ) -> Result<Vec<Window>, ScoreError> {
+        let mut chosen = Vec::new();
         for (reading, pieces) in self.read(readings) {
             let Some(text) = readings.get(reading).map(Reading::text) else { continue };
-            for window in choose(windows(pieces.len(), self.window), &pieces, text)? {
-                let pieces = pieces.get(window).unwrap_or_default();
-                let outputs = self.outputs(pieces)?;
-                runs += 1;
-                let logit = outputs.first().copied().ok_or(ScoreError::NotFinite)?;
-                if best.as_ref().is_none_or(|best| logit > best.logit) {
-                    best = Some(BestPieces { logit, outputs, reading, pieces: pieces.to_vec(), runs });
-                }
+            let windows = choose(windows(pieces.len(), self.window), &pieces, text)?;
+            let of = |window: Range<usize>| Window { reading, pieces: pieces.get(window).unwrap_or_default().to_vec() };
+            chosen.extend(windows.into_iter().map(of));
+        }
+        Ok(chosen)
+    }
+
+    fn best_of(&self, windows: Vec<Window>) -> Result<BestPieces, ScoreError> {
+        let runs = windows.len();
+        let mut best: Option<BestPieces> = None;
+        for Window { reading, pieces } in windows {
+            let outputs = self.outputs(&self.ids(&pieces))?;
+            let logit = outputs.first().copied().ok_or(ScoreError::NotFinite)?;
+            if best.as_ref().is_none_or(|best| logit > best.logit) {
+                best = Some(BestPieces { logit, outputs, reading, pieces, runs });
             }
         }
-        best.map(|best| BestPieces { runs, ..best }).ok_or(ScoreError::NotFinite)
+        best.ok_or(ScoreError::NotFinite)
     }
 
     /// The pieces of each reading, by its place; without those whose pieces are the same as of the one before. Pieces that the vocabulary
@@ -145,11 +191,12 @@ impl Transformer {
     }
 
     fn logit(&self, pieces: &[Piece]) -> Result<f64, ScoreError> {
-        self.outputs(pieces)?.first().copied().ok_or(ScoreError::NotFinite)
+        self.outputs(&self.ids(pieces))?.first().copied().ok_or(ScoreError::NotFinite)
     }
 
-    fn outputs(&self, pieces: &[Piece]) -> Result<Vec<f64>, ScoreError> {
-        let outputs = self.session.run(&self.ids(pieces)).map_err(ScoreError::Run)?;
+    /// All outputs of the graph for one row of ids.
+    pub(crate) fn outputs(&self, ids: &[i64]) -> Result<Vec<f64>, ScoreError> {
+        let outputs = self.session.run(ids).map_err(ScoreError::Run)?;
         let outputs: Vec<f64> = outputs.into_iter().map(f64::from).collect();
         if outputs.iter().all(|output| output.is_finite()) { Ok(outputs) } else { Err(ScoreError::NotFinite) }
     }
@@ -164,12 +211,7 @@ impl Transformer {
         runs: usize,
     ) -> Result<Vec<Span>, ScoreError> {
         let words = words(&best.pieces);
-        let place = |word: &Range<usize>| {
-            let chars = best.pieces.get(word.clone()).unwrap_or_default();
-            let start = chars.first().map_or(0, |piece| piece.chars.start);
-            let end = chars.iter().map(|piece| piece.chars.end).max().unwrap_or(start);
-            reading.raw(start as usize..end as usize)
-        };
+        let place = |word: &Range<usize>| reading.raw(chars(best.pieces.get(word.clone()).unwrap_or_default()));
         let rank = |word: &Range<usize>| {
             let at = place(word);
             first.iter().position(|span| span.start < at.end && at.start < span.end).unwrap_or(usize::MAX)
@@ -192,14 +234,21 @@ impl Transformer {
     }
 }
 
-/// At most [`MOST_WINDOWS`] of the windows: the highest by `suspicion` of their text, the first of equals, in their own order.
+/// Where pieces stand in their reading.
+pub(crate) fn chars(pieces: &[Piece]) -> Range<usize> {
+    let start = pieces.first().map_or(0, |piece| piece.chars.start as usize);
+    start..pieces.iter().map(|piece| piece.chars.end as usize).max().unwrap_or(start)
+}
+
+/// At most `most` of the windows: the highest by `suspicion` of their text, the first of equals, in their own order.
 fn most_suspicious(
     windows: Vec<Range<usize>>,
     pieces: &[Piece],
     text: &str,
+    most: usize,
     suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
 ) -> Result<Vec<Range<usize>>, ScoreError> {
-    if windows.len() <= MOST_WINDOWS {
+    if windows.len() <= most {
         return Ok(windows);
     }
     let bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
@@ -214,7 +263,7 @@ fn most_suspicious(
         ranked.push((suspicion(stretch(&window))?, window));
     }
     ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    ranked.truncate(MOST_WINDOWS);
+    ranked.truncate(most);
     let mut kept: Vec<_> = ranked.into_iter().map(|(_, window)| window).collect();
     kept.sort_by_key(|window| window.start);
     Ok(kept)
