@@ -192,8 +192,7 @@ impl Process {
     /// Where the deployment is broken: a variable missing, ONNX Runtime or every model unusable. Loud, and at once.
     pub async fn from_env() -> Result<Self, runtime::Error> {
         let config = Config::from_env()?;
-        let setting =
-            service::Setting { root: config.root.clone(), artifacts_bucket: config.artifacts_bucket.clone() };
+        let setting = service::Setting { root: config.root.clone(), artifacts_bucket: config.artifacts_bucket.clone() };
         let (live, aws) = Live::start(setting).await?;
         let objects: Arc<dyn ObjectStore> = Arc::new(S3Objects::new(&aws));
         let content = Content { objects: Arc::clone(&objects), buckets: config.content_buckets.clone() };

@@ -202,7 +202,13 @@ fn image_record(seen: &Result<&Seen, &'static str>, block_list: Option<&BlockLis
     }
 }
 
-fn written(judge: &Judge, before: &DecisionRecord, evidence: &Evidence, model: ModelRef, now: Timestamp) -> DecisionRecord {
+fn written(
+    judge: &Judge,
+    before: &DecisionRecord,
+    evidence: &Evidence,
+    model: ModelRef,
+    now: Timestamp,
+) -> DecisionRecord {
     let mut judgement = decide(&judge.policy, evidence);
     judgement.degraded.extend(judge.degraded.iter().cloned());
     let setting = Setting {

@@ -2,7 +2,7 @@
 
 use crate::work::{State, Trouble, Work};
 use crate::{App, cost};
-use domain::{DecisionRecord, PostId, Revision};
+use domain::{PostId, Revision};
 use runtime::planted::planted;
 use store::{Inserted, StoreError, write_units};
 

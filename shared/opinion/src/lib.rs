@@ -4,15 +4,15 @@
 //! A [`Question`] is the content of one post. A [`Panel`] answers it with a larger text model (a [`Reader`]) and with eyes for its images
 //! ([`images::Eyes`]). Nothing in here fetches, waits or decides.
 
-pub mod foreign;
 pub mod ensemble;
+pub mod foreign;
 pub mod images;
 pub mod panel;
 pub mod protocol;
 pub mod reader;
 
-pub use foreign::Foreign;
 pub use ensemble::{Ensemble, NotACascade};
+pub use foreign::Foreign;
 pub use images::{Eyes, ImageError, Line, Seen};
 pub use panel::Panel;
 pub use protocol::{Answer, Question};
