@@ -1,13 +1,13 @@
 //! The checks against a stack: the local AWS of `make up`, or a deployed one.
 
-use crate::{decisions, features, fresh, objects, queues, soon};
+use crate::{budgets, decisions, features, fresh, objects, queues, soon};
 use ::features::views::{Definitions, Lookup};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    Aws, Connection, Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, Message, ObjectStore,
+    Aws, Connection, Deadline, DecisionStore, DynamoBudget, DynamoDecisions, DynamoFeatures, FeatureStore, Message, ObjectStore,
     Queue, S3Objects, SqsQueue,
 };
 
@@ -40,6 +40,14 @@ async fn decisions_in_dynamodb() {
     decisions::conforms(&DynamoDecisions::new(&aws, &stack["DECISIONS_TABLE"])).await;
     // With a time to live they read back the same.
     decisions::conforms(&DynamoDecisions::new(&aws, &stack["DECISIONS_TABLE"]).kept_days(400)).await;
+}
+
+#[tokio::test]
+async fn a_budget_in_dynamodb() {
+    let Some((aws, stack)) = stack("a_budget_in_dynamodb").await else { return };
+    // Days long gone, another for every run.
+    let day = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() % 10_000).unwrap() * 3;
+    budgets::conforms(&DynamoBudget::new(&aws, &stack["FEATURES_TABLE"], "test"), day).await;
 }
 
 #[tokio::test]

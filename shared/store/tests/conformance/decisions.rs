@@ -3,7 +3,7 @@
 use crate::{fresh, post_id, soon};
 use domain::{DecidedBy, DecisionRecord, Revision, VerdictBefore};
 use serde_json::json;
-use store::{DecisionStore, Inserted, MemoryDecisions};
+use store::{DecisionStore, Inserted, StoreError, Superseded, MemoryDecisions};
 
 /// A complete record.
 pub fn record(post: &str, revision: u64) -> DecisionRecord {
@@ -40,6 +40,7 @@ pub async fn conforms(store: &dyn DecisionStore) {
     knows_verdicts_before(store).await;
     takes_nothing(store).await;
     takes_any_id(store).await;
+    supersedes_what_is_provisional_and_nothing_else(store).await;
 }
 
 async fn insert(store: &dyn DecisionStore, records: &[DecisionRecord]) -> Vec<Inserted> {
@@ -59,6 +60,27 @@ async fn inserts_once_and_answers_in_order(store: &dyn DecisionStore) {
     assert_eq!(insert(store, &batch).await, [Exists; 5]);
     // What exists was not touched.
     assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), (1..=5).map(of).collect::<Vec<_>>());
+}
+
+async fn supersedes_what_is_provisional_and_nothing_else(store: &dyn DecisionStore) {
+    use Superseded::{Done, Stands};
+    let post = fresh("supersede");
+    let provisional = |revision| DecisionRecord { provisional: true, ..record(&post, revision) };
+    let final_ = |revision| record(&post, revision);
+    let human = |revision| DecisionRecord { decided_by: DecidedBy::Human, ..provisional(revision) };
+    insert(store, &[provisional(1), final_(2), human(3), DecisionRecord { attempt: 2, ..provisional(4) }]).await;
+    let again = |revision, attempt| DecisionRecord { attempt, score: Some(0.5), ..record(&post, revision) };
+    let batch = [again(1, 2), again(2, 2), again(3, 2), again(4, 2), again(5, 2)];
+    let superseded = |answers: Vec<Result<Superseded, StoreError>>| -> Vec<Superseded> {
+        answers.into_iter().map(Result::unwrap).collect()
+    };
+    assert_eq!(superseded(store.supersede(&batch, soon()).await), [Done, Stands, Stands, Stands, Stands]);
+    // Once: what has taken its place is not provisional, and of another attempt.
+    assert_eq!(superseded(store.supersede(&batch[..1], soon()).await), [Stands]);
+    assert_eq!(superseded(store.supersede(&[again(1, 3), again(4, 3)], soon()).await), [Stands, Done]);
+    let all = [again(1, 2), final_(2), human(3), again(4, 3)];
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), all);
+    assert_eq!(superseded(store.supersede(&[], soon()).await), []);
 }
 
 /// More than one call of the service takes, every third of them there already.

@@ -9,6 +9,7 @@
 )]
 
 mod aws;
+mod budgets;
 mod decisions;
 mod features;
 mod items;

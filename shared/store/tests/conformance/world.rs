@@ -1,10 +1,10 @@
 //! The checks against AWS in memory, through the real SDKs: what the simulation runs on keeps the same promises.
 
-use crate::{decisions, features, objects, queues};
+use crate::{budgets, decisions, features, objects, queues};
 use ::features::views::Definitions;
 use ::world::{Cloud, Wire};
 use std::sync::Arc;
-use store::{Aws, Connection, DynamoDecisions, DynamoFeatures, S3Objects, SqsQueue};
+use store::{Aws, Connection, DynamoBudget, DynamoDecisions, DynamoFeatures, S3Objects, SqsQueue};
 
 async fn aws(cloud: &Arc<Cloud>) -> Aws {
     store::connect(Connection {
@@ -21,6 +21,12 @@ async fn decisions_in_the_world() {
     let aws = aws(&Arc::default()).await;
     decisions::conforms(&DynamoDecisions::new(&aws, "decisions")).await;
     decisions::conforms(&DynamoDecisions::new(&aws, "decisions").kept_days(400)).await;
+}
+
+#[tokio::test]
+async fn a_budget_in_the_world() {
+    let aws = aws(&Arc::default()).await;
+    budgets::conforms(&DynamoBudget::new(&aws, "features", "test"), 20_000).await;
 }
 
 #[tokio::test]

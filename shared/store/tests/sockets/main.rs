@@ -22,8 +22,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    Connection, Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, Inserted, Message, Object,
-    ObjectStore, Queue, S3Objects, SqsQueue, StoreError,
+    Connection, Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, Inference, Inserted, Message, Object,
+    ObjectStore, Queue, S3Objects, SageMaker, SqsQueue, StoreError,
 };
 use world::Cloud;
 
@@ -528,4 +528,63 @@ async fn connections_idle_for_longer_than_twenty_seconds_are_not_asked() {
     tokio::time::resume();
     let came = stores.try_once(Insert, "thawed", within(10_000)).await;
     assert_eq!((came, server.requests() - 2, server.connections() - 2), (vec![Came::Right; 3], 1, 1));
+}
+
+/// An endpoint on a socket: it reads requests and writes these bytes, or nothing for ever; and how many requests came.
+async fn endpoint(answer: Option<&'static [u8]>) -> (SocketAddr, Arc<std::sync::atomic::AtomicUsize>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut request = vec![0; 65_536];
+                while let Ok(1..) = stream.read(&mut request).await {
+                    counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    match answer {
+                        Some(bytes) => {
+                            stream.write_all(bytes).await.unwrap();
+                            return;
+                        }
+                        None => tokio::time::sleep(Duration::from_secs(600)).await,
+                    }
+                }
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn an_endpoint_is_asked_once_whatever_it_says_and_not_waited_for() {
+    const SILENCE: Duration = Duration::from_millis(300);
+    for (answer, code) in [
+        (None, "timed out"),
+        (Some(&b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"[..]), "unreadable answer"),
+        (Some(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"), "unknown error"),
+        (Some(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n"), "unknown error"),
+        (Some(b"kanarienvogel"), "could not be reached"),
+        (Some(b""), "could not be reached"),
+    ] {
+        let (address, asked) = endpoint(answer).await;
+        let aws = store::connect(Connection {
+            endpoint_url: Some(format!("http://{address}")),
+            region: Some("us-east-1".to_owned()),
+            credentials: Some(("test".to_owned(), "test".to_owned())),
+            ..Connection::default()
+        })
+        .await;
+        let endpoint = SageMaker::new(&aws, Some("e".to_owned()));
+        let started = Deadline::now();
+        let by = started + Duration::from_secs(20);
+        let error = endpoint.invoke(b"{}".to_vec(), SILENCE, by).await.unwrap_err();
+        assert!(error.retryable, "{error}");
+        assert!(error.code == code || answer.is_some() && error.code == "unreadable answer", "{answer:?}: {error}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{answer:?} was waited for");
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1, "{answer:?}: {error}");
+    }
 }

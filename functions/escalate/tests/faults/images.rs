@@ -1,0 +1,139 @@
+//! Posts with images: what is seen decides, what cannot be seen is looked at by a person, each with its reason.
+
+use crate::service::*;
+use domain::policy::Decision;
+use domain::{Availability, ScoreState, View};
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn the_highest_view_counts_and_the_record_names_it() {
+    let service = Service::with(Mood::Well(0.3));
+    for (key, bytes) in [("plain", "plain"), ("nude", "nude"), ("hate", "words:they are vermin"), ("nice", "words:soup")] {
+        service.keeps(CONTENT, key, bytes).await;
+    }
+    let uri = |key: &str| format!("s3://{CONTENT}/{key}");
+    let (plain, nude, hate, nice) = (uri("plain"), uri("nude"), uri("hate"), uri("nice"));
+    let bodies = [
+        service.pictures("plain", None, &[&plain]).await,
+        service.pictures("nice", Some(HARMLESS), &[&nice]).await,
+        service.pictures("nude", Some(HARMLESS), &[&plain, &nude]).await,
+        service.pictures("hate", Some(HARMLESS), &[&plain, &hate]).await,
+        service.pictures("both", Some(UNCERTAIN), &[&nice]).await,
+    ];
+    assert_eq!(service.deliver(&bodies).await, Vec::<usize>::new());
+    let records: Vec<_> = ["plain", "nice", "nude", "hate", "both"].map(|id| service.record(id)).into();
+    assert_eq!(all_is_well(&service, &records), 5);
+    let decisions: Vec<_> = records.iter().map(|record| record.decision).collect();
+    use Decision::{Approve, Hide, Review};
+    assert_eq!(decisions, [Approve, Approve, Review, Hide, Review]);
+    let [plain, nice, nude, hate, both] = &records[..] else { panic!() };
+    assert_eq!((plain.score, plain.scores["hate"].state), (None, ScoreState::Skipped));
+    // Of its text nobody was asked again: its score is that of the first decision.
+    assert!(nice.scores["hate"].view == View::Text && nice.score < Some(0.2), "{:?}", nice.scores);
+    assert_eq!((nude.scores["nudity"].view, nude.scores["nudity"].calibrated), (View::Image(1), Some(0.97)));
+    assert_eq!((hate.scores["hate"].view, hate.score), (View::Ocr(1), Some(0.93)));
+    assert_eq!((both.scores["hate"].view, both.score), (View::Text, Some(0.3)));
+    let explanation = hate.explanation.as_ref().unwrap();
+    assert_eq!(explanation.method, "lines");
+    assert_eq!((explanation.regions[0].image, explanation.regions[0].bounds), (1, [1, 2, 90, 21]));
+    assert!(records.iter().all(|record| record.media == Availability::Available));
+    let record = serde_json::to_string(hate).unwrap();
+    assert!(!record.contains("vermin"), "no content on a record");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_cannot_be_looked_at_goes_to_a_person_with_its_reason() {
+    let service = Service::with(Mood::Well(0.05));
+    service.keeps(CONTENT, "page.png", "<html>").await;
+    service.keeps(CONTENT, "huge.png", &"x".repeat(opinion::protocol::MAX_IMAGE_BYTES + 1)).await;
+    service.keeps(ARTIFACTS, "registry/live.json", "plain").await;
+    let cases = [
+        ("missing", "s3://content/absent.png", "object_missing"),
+        ("wrong-type", "s3://content/page.png", "not_an_image"),
+        ("too-large", "s3://content/huge.png", "too_many_bytes"),
+        ("elsewhere", "s3://artifacts/registry/live.json", "bucket_not_allowed"),
+        ("escape", "s3://content/x%2F..%2F..%2Fartifacts%2Fregistry%2Flive.json", "object_missing"),
+        ("dots", "s3://content/../artifacts/registry/live.json", "object_missing"),
+        ("web", "https://example.test/a.png", "invalid_field"),
+        ("file", "file:///etc/passwd", "invalid_field"),
+    ];
+    let mut bodies = Vec::new();
+    for (id, uri, _) in cases {
+        bodies.push(service.pictures(id, Some(HARMLESS), &[uri]).await);
+    }
+    assert_eq!(service.deliver(&bodies).await, Vec::<usize>::new());
+    for (id, _, why) in cases {
+        let record = service.record(id);
+        assert_eq!(record.images[0].error.as_deref(), Some(why), "{id}");
+        assert_eq!((record.decision, record.media), (Decision::Review, Availability::Unavailable), "{id}");
+        assert!(record.reasons.iter().any(|reason| reason.rule == "unavailable:media"), "{id}");
+        all_is_well(&service, &[record]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_video_is_not_fetched_and_of_many_images_the_first_are_looked_at() {
+    let service = Service::with(Mood::Well(0.05));
+    service.keeps(CONTENT, "plain", "plain").await;
+    let many: Vec<&str> = vec!["s3://content/plain"; opinion::protocol::MAX_IMAGES + 2];
+    let bodies = [
+        service.pictures("many", Some(HARMLESS), &many).await,
+        service
+            .provisional(serde_json::json!({ "post_id": "video", "text": HARMLESS, "lang": "en",
+                "media": [{ "uri": "s3://content/plain", "type": "video/mp4" }] }))
+            .await,
+    ];
+    assert_eq!(service.deliver(&bodies).await, Vec::<usize>::new());
+    let (many, video) = (service.record("many"), service.record("video"));
+    let errors: Vec<_> = many.images.iter().filter_map(|image| image.error.as_deref()).collect();
+    assert_eq!(errors, ["too_many_images"; 2]);
+    assert_eq!(video.images[0].error.as_deref(), Some("not_an_image"));
+    assert_eq!((many.decision, video.decision), (Decision::Review, Decision::Review));
+    all_is_well(&service, &[many, video]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_on_the_block_list_is_hidden_and_without_the_list_a_person_looks() {
+    let service = Service::with(Mood::Well(0.05));
+    service.keeps(CONTENT, "known", "known").await;
+    let known = ["s3://content/known"];
+    let unlisted = service.pictures("unlisted", None, &known).await;
+    assert_eq!(service.deliver(&[unlisted]).await, Vec::<usize>::new());
+    assert_eq!(service.record("unlisted").decision, Decision::Approve);
+
+    service.keeps(ARTIFACTS, escalate::BLOCK_LIST_KEY, &format!("{},flag-1\n", "f".repeat(63) + "e")).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let listed = service.pictures("listed", None, &known).await;
+    assert_eq!(service.deliver(&[listed]).await, Vec::<usize>::new());
+    let record = service.record("listed");
+    assert_eq!((record.decision, record.images[0].blocked.as_deref()), (Decision::Hide, Some("flag-1")));
+    all_is_well(&service, &[record]);
+
+    // What cannot be read is said, and the list that there was goes on.
+    service.keeps(ARTIFACTS, escalate::BLOCK_LIST_KEY, "no list").await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let again = service.pictures("again", None, &known).await;
+    assert_eq!(service.deliver(&[again]).await, Vec::<usize>::new());
+    assert_eq!(service.record("again").decision, Decision::Hide);
+    let other = Service::with(Mood::Well(0.05));
+    other.keeps(CONTENT, "known", "known").await;
+    other.keeps(ARTIFACTS, escalate::BLOCK_LIST_KEY, "no list").await;
+    let blind = other.pictures("blind", None, &known).await;
+    assert_eq!(other.deliver(&[blind]).await, Vec::<usize>::new());
+    let record = other.record("blind");
+    assert_eq!(record.images[0].error.as_deref(), Some("block_list_unavailable"));
+    assert_eq!(record.decision, Decision::Review);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_picture_does_not_excuse_a_text_that_nobody_could_read() {
+    let service = Service::with(Mood::Well(0.05));
+    service.keeps(CONTENT, "nice", "words:soup").await;
+    let post = serde_json::json!({ "post_id": "fr", "text": "bonjour", "lang": "fr",
+        "media": [{ "uri": "s3://content/nice" }] });
+    let body = service.provisional(post).await;
+    assert_eq!(service.deliver(&[body]).await, Vec::<usize>::new());
+    let record = service.record("fr");
+    assert_eq!((record.decision, record.score), (Decision::Review, None));
+    assert_eq!(record.scores["hate"].state, ScoreState::Unavailable);
+}
