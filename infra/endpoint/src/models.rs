@@ -1,8 +1,9 @@
 //! From a model's folder to panels, one a worker.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use domain::ModelRef;
 use opinion::foreign::{CARD_FILE, ForeignError};
 use opinion::{Foreign, Panel, Reader};
 use runtime::telemetry;
@@ -74,7 +75,7 @@ fn ours(onnx: &Onnx, config: &Config) -> Result<Loaded, StartError> {
     for _ in 0..config.workers() {
         panels.push(panel(Arc::new(one()?)));
     }
-    said(&panels, Device::Cpu, &json!({}));
+    said(model.identity(), Device::Cpu, &[]);
     loaded(panels, &config.model)
 }
 
@@ -87,14 +88,16 @@ fn theirs(onnx: &Onnx, config: &Config) -> Result<Loaded, StartError> {
         // Whatever the first one got, the others get too: two devices could give two scores.
         execution.device = model.device();
         if worker == 0 {
+            let most_rows = model.most_rows().to_string();
             said(
-                &[],
+                model.model(),
                 model.device(),
-                &json!({
-                    "model.name": model.model().name, "model.version": model.model().version, "model.sha256": model.model().sha256,
-                    "model.license": model.card().license, "model.most_rows": model.most_rows(),
-                    "model.why_one_row": model.why_one_row(), "device.why_not_cuda": model.why_not_cuda(),
-                }),
+                &[
+                    ("model.license", Some(&model.card().license)),
+                    ("model.most_rows", Some(&most_rows)),
+                    ("model.why_one_row", model.why_one_row()),
+                    ("device.why_not_cuda", model.why_not_cuda()),
+                ],
             );
         }
         panels.push(panel(Arc::new(model)));
@@ -106,29 +109,23 @@ fn panel(reader: Arc<dyn Reader>) -> Arc<Panel> {
     Arc::new(Panel { reader, eyes: None })
 }
 
-fn loaded(panels: Vec<Arc<Panel>>, folder: &std::path::Path) -> Result<Loaded, StartError> {
+fn loaded(panels: Vec<Arc<Panel>>, folder: &Path) -> Result<Loaded, StartError> {
     let first = panels.first().map(|panel| Arc::clone(&panel.reader));
     let reader = first.ok_or_else(|| StartError::NoModel(folder.to_owned()))?;
     Ok(Loaded { panels, reader })
 }
 
-/// Says which device is used.
-fn said(panels: &[Arc<Panel>], device: Device, more: &serde_json::Value) {
+/// Says what is served and where it runs; a warning where that is not what could be.
+fn said(model: &ModelRef, device: Device, more: &[(&str, Option<&str>)]) {
     let device = match device {
         Device::Cuda(number) => format!("cuda:{number}"),
         Device::Cpu | Device::Auto => "cpu".to_owned(),
     };
-    let mut fields = json!({ "device": device });
-    if let Some(panel) = panels.first() {
-        let model = panel.reader.model();
-        fields["model.name"] = json!(model.name);
-        fields["model.version"] = json!(model.version);
-        fields["model.sha256"] = json!(model.sha256);
+    let ModelRef { name, version, sha256 } = model;
+    let mut fields = json!({ "device": device, "model.name": name, "model.version": version, "model.sha256": sha256 });
+    if let Some(fields) = fields.as_object_mut() {
+        fields.extend(more.iter().filter_map(|(name, value)| Some(((*name).to_owned(), json!((*value)?)))));
     }
-    if let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) {
-        fields.extend(
-            more.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())),
-        );
-    }
-    telemetry::log("INFO", "a model was loaded", &fields);
+    let less = more.iter().any(|(name, value)| name.contains(".why_") && value.is_some());
+    telemetry::log(if less { "WARN" } else { "INFO" }, "a model was loaded", &fields);
 }
