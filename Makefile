@@ -20,6 +20,7 @@ SEEDS ?=
 EPOCHS ?= 3
 SEED ?=
 POLICY ?=
+GPU ?=
 EVENT ?= events/native.json
 MINUTES ?= 10
 TARGET ?=
@@ -32,14 +33,19 @@ export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
-up: build ## local AWS, template deployed, sample posts decided; POSTS=file.jsonl sends that file instead, POLICY=file.yaml is published
+# GPU=1 adds an endpoint, the policy that asks it, and samples with pictures.
+UP_POLICY = $(or $(POLICY),$(if $(GPU),shared/domain/policies/second-opinion.yaml))
+SAMPLES = $(if $(GPU),.local/asked.jsonl,infra/local/posts.jsonl)
+
+up: build ## local AWS, template deployed, sample posts decided; POSTS=file.jsonl sends that file instead, POLICY=file.yaml is published; GPU=1: with second opinions of an endpoint
 	@for file in '$(POSTS)' '$(POLICY)'; do [ -z "$$file" ] || [ -r "$$file" ] || { echo "error: there is no file $$file" >&2; exit 1; }; done
-	@$(PYTHON_TOOLS)/python infra/local/stack.py up
-	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish $(if $(POLICY),--policy '$(POLICY)')
+	@$(PYTHON_TOOLS)/python infra/local/stack.py up $(if $(GPU),--endpoint)
+	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish $(if $(UP_POLICY),--policy '$(UP_POLICY)')
 	@$(PYTHON_TOOLS)/python infra/local/features.py
 	@$(STEP) 'features of the sample authors' $(MODERATO) features load .local/features.jsonl
 ifeq ($(POSTS),)
-	@$(STEP) 'sample posts through SQS' $(MODERATO) send infra/local/posts.jsonl --table
+	@$(if $(GPU),$(PYTHON_TOOLS)/python infra/local/pictures.py)
+	@$(STEP) 'sample posts through SQS' $(MODERATO) send $(SAMPLES) --table
 else
 	@$(STEP) 'posts of $(POSTS) through SQS' $(MODERATO) send '$(POSTS)' --summary
 endif

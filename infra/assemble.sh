@@ -40,13 +40,18 @@ else
   "${build[@]}" --locked --profile "$profile" --package "$function"
 fi
 
+rm -rf "$folder/models"
 mkdir -p "$folder/models"
 cp "$output/$profile/$function" "$folder/bootstrap"
 cp "$library"/libonnxruntime.so "$library"/ONNXRUNTIME-* "$folder/"
 for model in "${models[@]}"; do
-  rm -rf "$folder/models/$model"
   cp -r "shared/scoring/models/$model" "$folder/models/$model"
 done
+# What looks at images, for the one function that does.
+if [ "$function" = escalate ] && [ -d .tools/eyes ]; then
+  mkdir "$folder/models/eyes"
+  cp .tools/eyes/* "$folder/models/eyes/"
+fi
 # The same bytes give the same zip, whenever they were built.
 find "$folder" -exec touch --no-dereference --date=2026-01-01T00:00:00Z {} +
 

@@ -68,7 +68,7 @@ enum Command {
     Show(show::ShowArgs),
     /// Shows the messages of a queue, or what is in quarantine.
     Tail(tail::TailArgs),
-    /// Puts messages of the dead-letter queue, or of quarantine, back into the posts queue.
+    /// Puts messages of the dead-letter queues, or of quarantine, back into the queue they came from.
     Redrive(redrive::RedriveArgs),
 }
 

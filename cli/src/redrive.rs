@@ -1,13 +1,14 @@
-//! `moderato redrive`: back into the posts queue, after whatever was wrong has been mended.
+//! `moderato redrive`: back into the queues that messages came from, after whatever was wrong has been mended.
 
 use crate::Failure;
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
 use clap::{Args, ValueEnum};
+use domain::Escalation;
 use std::process::ExitCode;
 use store::{Message, ObjectStore, Queue, SqsQueue};
 
-/// Puts messages back into the posts queue. Shows what it would do, unless told to do it.
+/// Puts messages back into the queue they came from. Shows what it would do, unless told to do it.
 #[derive(Debug, Args)]
 pub struct RedriveArgs {
     /// Where the messages lie.
@@ -23,7 +24,7 @@ pub struct RedriveArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum From {
-    /// The dead-letter queue: messages that were tried five times.
+    /// The dead-letter queues, of posts and of posts that wait for a second opinion: messages that were tried five times.
     Dlq,
     /// Quarantine: messages that could not be read.
     Quarantine,
@@ -35,18 +36,33 @@ const HIDDEN_S: i32 = 60;
 /// Runs the command.
 pub async fn run(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failure> {
     match args.from {
-        From::Dlq => dlq(args.run, stack).await,
+        From::Dlq => dlqs(args.run, stack).await,
         From::Quarantine => quarantine(args, stack).await,
     }
 }
 
-async fn dlq(run: bool, stack: &Stack) -> Result<ExitCode, Failure> {
-    let (dlq, posts) = (stack.queue("POSTS_DLQ_URL")?, stack.queue("POSTS_QUEUE_URL")?);
-    let waiting = dlq.depth(soon()).await?.visible;
-    if !run {
-        println!("{waiting} messages lie in the dead-letter queue; nothing was moved (`--run` moves them)");
-        return Ok(ExitCode::SUCCESS);
+async fn dlqs(run: bool, stack: &Stack) -> Result<ExitCode, Failure> {
+    let pairs = [
+        ("", "POSTS_DLQ_URL", "POSTS_QUEUE_URL"),
+        (" of escalations", "ESCALATIONS_DLQ_URL", "ESCALATIONS_QUEUE_URL"),
+    ];
+    let mut all = true;
+    for (whose, dlq, home) in pairs {
+        let (dlq, home) = (stack.queue(dlq)?, stack.queue(home)?);
+        let waiting = dlq.depth(soon()).await?.visible;
+        if run {
+            let (moved, stuck) = back(&dlq, &home, waiting).await?;
+            all &= stuck == 0;
+            println!("{moved} messages moved back{whose}, {stuck} could not be sent and stay");
+        } else {
+            println!("{waiting} messages lie in the dead-letter queue{whose}; nothing was moved (`--run` moves them)");
+        }
     }
+    Ok(ExitCode::from(u8::from(!all)))
+}
+
+/// Moves up to `waiting` messages; how many were moved, and how many could not be.
+async fn back(dlq: &SqsQueue, home: &SqsQueue, waiting: u64) -> Result<(u64, u64), Failure> {
     let bar = progress("messages", usize::try_from(waiting).unwrap_or(usize::MAX));
     let (mut moved, mut stuck) = (0_u64, 0_u64);
     // No more than lay there at first: what fails again comes back here, and must not go round in circles.
@@ -57,7 +73,7 @@ async fn dlq(run: bool, stack: &Stack) -> Result<ExitCode, Failure> {
         }
         for message in received {
             // INVARIANT: deleted here only once it is there.
-            if send(&posts, message.body).await {
+            if send(home, message.body).await {
                 dlq.delete(&message.receipt, soon()).await?;
                 moved += 1;
             } else {
@@ -67,12 +83,12 @@ async fn dlq(run: bool, stack: &Stack) -> Result<ExitCode, Failure> {
         }
     }
     bar.finish_and_clear();
-    println!("{moved} messages moved back, {stuck} could not be sent and stay");
-    Ok(ExitCode::from(u8::from(stuck > 0)))
+    Ok((moved, stuck))
 }
 
 async fn quarantine(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failure> {
-    let (objects, bucket, posts) = (stack.objects(), stack.bucket()?, stack.queue("POSTS_QUEUE_URL")?);
+    let (objects, bucket) = (stack.objects(), stack.bucket()?);
+    let (posts, escalations) = (stack.queue("POSTS_QUEUE_URL")?, stack.queue("ESCALATIONS_QUEUE_URL")?);
     let (mut fitting, mut sent) = (0_u64, 0_u64);
     for info in objects.list(bucket, "quarantine/", soon()).await? {
         let Some(object) = objects.get(bucket, &info.key, 16 * 1024 * 1024, soon()).await? else { continue };
@@ -87,7 +103,8 @@ async fn quarantine(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failu
         };
         fitting += 1;
         if args.run {
-            sent += u64::from(send(&posts, body).await);
+            let home = if Escalation::parse(body.as_bytes()).is_ok() { &escalations } else { &posts };
+            sent += u64::from(send(home, body).await);
         } else {
             println!("{}  {kind}", info.key);
         }
@@ -100,6 +117,6 @@ async fn quarantine(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failu
     Ok(ExitCode::from(u8::from(args.run && sent < fitting)))
 }
 
-async fn send(posts: &SqsQueue, body: String) -> bool {
-    matches!(posts.send(&[Message { body }], soon()).await.as_slice(), [Ok(())])
+async fn send(queue: &SqsQueue, body: String) -> bool {
+    matches!(queue.send(&[Message { body }], soon()).await.as_slice(), [Ok(())])
 }

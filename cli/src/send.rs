@@ -6,7 +6,7 @@ use crate::progress::progress;
 use crate::stack::{Stack, soon};
 use clap::Args;
 use domain::policy::Decision;
-use domain::{DecisionRecord, MAX_POST_BYTES, Post, PostId, Revision, sha256_hex};
+use domain::{Adviser, Consulted, DecisionRecord, MAX_POST_BYTES, Post, PostId, Revision, ScoreState, sha256_hex};
 use indicatif::ProgressBar;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -16,8 +16,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use store::{DecisionStore, Message, ObjectStore, Queue};
 
-/// Sends native posts (JSON Lines) to the stack's queue, waits until each is decided or in quarantine, and says what
-/// became of them.
+/// Sends native posts (JSON Lines) to the stack's queue, waits until each is decided for good or in quarantine, and says what
+/// became of them. A decision that waits for a second opinion is not one yet.
 #[derive(Debug, Args)]
 pub struct SendArgs {
     /// The file.
@@ -134,16 +134,18 @@ async fn decided(store: &impl DecisionStore, keys: &[Key]) -> Result<Records, Fa
     Ok(records)
 }
 
-/// Waits until every post is decided and the queue is empty: a second sending is over only when the queue says so.
+/// Waits until every decision is final and both queues are empty: a second sending is over only when the queues say so.
 async fn wait(stack: &Stack, batch: &Batch, bar: &ProgressBar, patience: Duration) -> Result<Records, Failure> {
-    let (store, queue) = (stack.decisions()?, stack.queue("POSTS_QUEUE_URL")?);
+    let store = stack.decisions()?;
+    let queues = [stack.queue("POSTS_QUEUE_URL")?, stack.queue("ESCALATIONS_QUEUE_URL")?];
     let mut pending = batch.keys.clone();
     let (mut last_change, mut last_state) = (Instant::now(), (usize::MAX, u64::MAX));
     loop {
         // The first of the pending stand for all: asking for thousands at every look would slow down what is measured.
         loop {
             let first = pending.get(..MESSAGES_A_STEP.min(pending.len())).unwrap_or_default();
-            let found = decided(&store, first).await?;
+            let mut found = decided(&store, first).await?;
+            found.retain(|_, record| !record.provisional);
             let all = found.len() == first.len();
             pending.retain(|key| !found.contains_key(key));
             bar.set_position((batch.keys.len() - pending.len()) as u64);
@@ -151,8 +153,11 @@ async fn wait(stack: &Stack, batch: &Batch, bar: &ProgressBar, patience: Duratio
                 break;
             }
         }
-        let depth = queue.depth(soon()).await?;
-        let waiting = depth.visible + depth.in_flight + depth.delayed;
+        let mut waiting = 0;
+        for queue in &queues {
+            let depth = queue.depth(soon()).await?;
+            waiting += depth.visible + depth.in_flight + depth.delayed;
+        }
         if pending.is_empty() && waiting == 0 {
             break;
         }
@@ -181,21 +186,44 @@ fn latency_ms(record: &DecisionRecord) -> i64 {
     record.decided_at.millis() - record.received_at.millis()
 }
 
+/// What a record says of its second opinion: who was asked and how that went; empty where none was asked for.
+fn second_opinion(record: &DecisionRecord) -> String {
+    match &record.second_opinion {
+        None if record.provisional => "waits".to_owned(),
+        None => String::new(),
+        Some(Consulted { by, state: ScoreState::Ok, .. }) => name(*by).to_owned(),
+        Some(Consulted { by, why, .. }) => format!("no {}: {}", name(*by), why.as_deref().unwrap_or("unavailable")),
+    }
+}
+
+fn name(by: Adviser) -> &'static str {
+    match by {
+        Adviser::Endpoint => "endpoint",
+        Adviser::Lambda => "lambda",
+    }
+}
+
 fn table(batch: &Batch, records: &Records) {
-    println!("{:<20} {:>8}  {:<8} {:<44} {:>10}  text", "post", "score", "decision", "reason", "latency");
+    // Where nobody is asked, nobody needs the column.
+    let opinions = records.values().any(|record| !second_opinion(record).is_empty());
+    let column = |text: &str| if opinions { format!(" {text:<20}") } else { String::new() };
+    let asked = column("second opinion");
+    println!("{:<20} {:>8}  {:<8} {:<44}{asked} {:>10}  text", "post", "score", "decision", "reason", "latency");
     for key in &batch.keys {
         let text = batch.texts.get(key).map(String::as_str).unwrap_or_default();
         let Some(record) = records.get(key) else {
-            println!("{:<20} {:>8}  {:<8} {:<44} {:>10}  {text}", key.0.as_str(), "", "LOST", "", "");
+            let asked = column("");
+            println!("{:<20} {:>8}  {:<8} {:<44}{asked} {:>10}  {text}", key.0.as_str(), "", "LOST", "", "");
             continue;
         };
         let score = record.score.map_or_else(|| "none".to_owned(), |score| format!("{score:.3}"));
         let reasons: Vec<_> = record.reasons.iter().map(|reason| reason.rule.as_str()).collect();
         println!(
-            "{:<20} {score:>8}  {:<8} {:<44} {:>7} ms  {text}",
+            "{:<20} {score:>8}  {:<8} {:<44}{} {:>7} ms  {text}",
             key.0.as_str(),
             record.decision,
             reasons.join(", "),
+            column(&second_opinion(record)),
             latency_ms(record)
         );
     }
@@ -205,8 +233,13 @@ fn table(batch: &Batch, records: &Records) {
 fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize, elapsed: Duration) -> ExitCode {
     let count = |decision| after.values().filter(|record| record.decision == decision).count();
     let fresh: Vec<_> = after.iter().filter(|(key, _)| !before.contains_key(*key)).collect();
-    let changed = before.iter().filter(|(key, record)| after.get(*key).is_some_and(|now| now != *record)).count();
+    // A provisional decision is there to be replaced.
+    let changed = before
+        .iter()
+        .filter(|(key, record)| !record.provisional && after.get(*key).is_some_and(|now| now != *record))
+        .count();
     let lost = batch.keys.len() - after.len();
+    let waiting = after.values().filter(|record| record.provisional).count();
     println!(
         "{} messages sent in {:.1} s for {} posts, {} lines that are no posts{}",
         batch.bodies.len(),
@@ -228,15 +261,36 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
         count(Decision::Review),
         count(Decision::Hide)
     );
-    let mut latencies: Vec<_> = fresh.iter().map(|(_, record)| latency_ms(record)).collect();
+    latencies("decided", fresh.iter().filter(|(_, record)| record.attempt == 1).map(|(_, record)| *record));
+    latencies("decided again", fresh.iter().filter(|(_, record)| record.attempt > 1).map(|(_, record)| *record));
+    if let Some(line) = opinions(after) {
+        println!("{line}");
+    }
+    println!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
+    if waiting > 0 {
+        println!("{waiting} posts still wait for their second opinion: see `moderato tail escalations` and the escalate function's log");
+    }
+    ExitCode::from(u8::from(lost + waiting + lost_rejects + changed + batch.unsendable > 0))
+}
+
+fn latencies<'a>(until: &str, records: impl Iterator<Item = &'a DecisionRecord>) {
+    let mut latencies: Vec<_> = records.map(latency_ms).collect();
     latencies.sort_unstable();
     if let (Some(p50), Some(p90), Some(p99)) =
         (percentile(&latencies, 50), percentile(&latencies, 90), percentile(&latencies, 99))
     {
-        println!("latency from sent to decided: p50 {p50} ms, p90 {p90} ms, p99 {p99} ms");
+        println!("latency from sent to {until}: p50 {p50} ms, p90 {p90} ms, p99 {p99} ms");
     }
-    println!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
-    ExitCode::from(u8::from(lost + lost_rejects + changed + batch.unsendable > 0))
+}
+
+/// How many second opinions were had, and why others were not; `None` where nobody was asked.
+fn opinions(records: &Records) -> Option<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for record in records.values().filter(|record| record.second_opinion.is_some()) {
+        *counts.entry(second_opinion(record)).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.iter().map(|(opinion, count)| format!("{count} {opinion}")).collect();
+    (!counts.is_empty()).then(|| format!("second opinions: {}", counts.join(", ")))
 }
 
 /// The smallest value that `percent` of `sorted` do not exceed (nearest rank).

@@ -26,8 +26,12 @@ enum What {
     Actions,
     /// Messages that could not be decided.
     Quarantine,
+    /// Posts that wait for a second opinion.
+    Escalations,
     /// The dead-letter queue of posts.
     Dlq,
+    /// The dead-letter queue of posts that waited for a second opinion.
+    EscalationsDlq,
 }
 
 /// Long enough to read some thousands of messages; they are given back at the end.
@@ -38,7 +42,9 @@ pub async fn run(args: &TailArgs, stack: &Stack) -> Result<ExitCode, Failure> {
     match args.what {
         What::Tasks => messages(&stack.queue("TASKS_QUEUE_URL")?, "task_id", args.limit).await,
         What::Actions => messages(&stack.queue("ACTIONS_QUEUE_URL")?, "action_id", args.limit).await,
+        What::Escalations => messages(&stack.queue("ESCALATIONS_QUEUE_URL")?, "", args.limit).await,
         What::Dlq => messages(&stack.queue("POSTS_DLQ_URL")?, "", args.limit).await,
+        What::EscalationsDlq => messages(&stack.queue("ESCALATIONS_DLQ_URL")?, "", args.limit).await,
         What::Quarantine => quarantine(stack, args.limit).await,
     }
 }

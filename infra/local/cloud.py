@@ -53,10 +53,17 @@ class LocalCloud:
         self._pid_file = folder / "ministack.pid"
         self._clients: dict = {}
 
-    def start(self) -> bool:
-        """Starts it unless it runs. True when it was started now."""
-        if self.pid() is not None and self._healthy():
-            return False
+    def start(self, more: dict[str, str] | None = None) -> bool:
+        """Starts it unless it runs. True when it was started now.
+
+        `more` is environment that functions inherit; one that runs without it is started anew.
+        """
+        more = more or {}
+        pid = self.pid()
+        if pid is not None and self._healthy():
+            if more.items() <= environment_of(pid).items():
+                return False
+            self.stop()
         if _stays_taken(self.port):
             raise CloudError(
                 f"port {self.port} on 127.0.0.1 is taken by another program (another local AWS perhaps)\n"
@@ -82,7 +89,7 @@ class LocalCloud:
             "LOG_LEVEL": "WARNING",
             # Functions inherit this; it arms the hook that lets a test post make the code panic. Local only.
             "MODERATO_TEST_PANIC": "1",
-        }
+        } | more
         with open(self.log, "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "ministack"],
@@ -124,11 +131,9 @@ class LocalCloud:
         """The process of our pid file, if it still is the MiniStack that we started for this folder."""
         try:
             pid = int(self._pid_file.read_text())
-            environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            running = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-        except (OSError, ValueError, IndexError):
+        except (OSError, ValueError):
             return None
-        return pid if running and f"STATE_DIR={self.folder / 'state'}".encode() in environment else None
+        return pid if environment_of(pid).get("STATE_DIR") == str(self.folder / "state") else None
 
     def client(self, service: str):
         """A boto3 client of this cloud."""
@@ -164,6 +169,16 @@ class LocalCloud:
 
     def _tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """The environment that a process was started with; empty where there is none or it has ended."""
+    try:
+        entries = pathlib.Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        ended = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (OSError, IndexError):
+        return {}
+    return {} if ended else dict(entry.partition("=")[::2] for entry in entries if entry)
 
 
 def _somebody_listens(port: int) -> bool:

@@ -20,40 +20,49 @@ VARIABLES = {
     "PostsDlqUrl": "POSTS_DLQ_URL",
     "TasksQueueUrl": "TASKS_QUEUE_URL",
     "ActionsQueueUrl": "ACTIONS_QUEUE_URL",
+    "EscalationsQueueUrl": "ESCALATIONS_QUEUE_URL",
+    "EscalationsDlqUrl": "ESCALATIONS_DLQ_URL",
     "DecisionsTable": "DECISIONS_TABLE",
     "FeaturesTable": "FEATURES_TABLE",
     "ArtifactsBucket": "ARTIFACTS_BUCKET",
     "ScoreFunction": "SCORE_FUNCTION",
     "ScoreLogs": "SCORE_LOGS",
+    "EscalateFunction": "ESCALATE_FUNCTION",
+    "EscalateLogs": "ESCALATE_LOGS",
 }
-# Everything that what is deployed depends on; the binary stands for the Rust code.
+FUNCTIONS = ("score", "escalate")
+# Everything that what is deployed depends on; the binaries stand for the Rust code.
 SOURCES = (
     "template.yaml",
     "samconfig.toml",
     "functions/score/Makefile",
+    "functions/escalate/Makefile",
     "infra/assemble.sh",
     "infra/onnxruntime.sha256",
     "shared/scoring/models",
+    ".tools/eyes",
 )
 
 
-def fingerprint(binary: pathlib.Path, parameters: dict[str, str]) -> str:
+def fingerprint(parameters: dict[str, str]) -> str:
     """Changes whenever a deployment would: sha256 over the names and bytes of all that goes into one."""
-    digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
-    files = [binary]
-    for source in SOURCES:
-        path = ROOT / source
-        files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    for file in files:
-        name = str(file.relative_to(ROOT)) if file != binary else "bootstrap"
-        digest.update(f"{name}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
+    return fingerprint_of([release_binary(name) for name in FUNCTIONS] + [ROOT / source for source in SOURCES], repr(sorted(parameters.items())))
+
+
+def fingerprint_of(paths: list[pathlib.Path], more: str = "") -> str:
+    """sha256 over the names and bytes of files and of all files in folders, and `more`. What is not there counts as nothing."""
+    digest = hashlib.sha256(more.encode())
+    for path in paths:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            if file.exists():
+                digest.update(f"{path.name}/{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+                digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def release_binary() -> pathlib.Path:
-    """The score function as `cargo build --release` leaves it."""
-    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "score"
+def release_binary(name: str = "score") -> pathlib.Path:
+    """A program as `cargo build --release` leaves it."""
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / name
 
 
 def deploy(cloud: LocalCloud, say=print, parameters: dict[str, str] | None = None) -> bool:
@@ -62,7 +71,7 @@ def deploy(cloud: LocalCloud, say=print, parameters: dict[str, str] | None = Non
     `parameters` of the template stand in for those of samconfig.toml.
     """
     stamp = cloud.folder / "deployed"
-    wanted = fingerprint(release_binary(), parameters or {})
+    wanted = fingerprint(parameters or {})
     status = stack_status(cloud)
     if status in DONE and stamp.exists() and stamp.read_text() == wanted:
         return False
@@ -87,7 +96,7 @@ def deploy(cloud: LocalCloud, say=print, parameters: dict[str, str] | None = Non
     command = sam + ["deploy", "--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
     command += ["--template-file", str(build / "template.yaml")]
     if parameters:
-        command += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+        command += ["--parameter-overrides", *(f'{name}="{value}"' for name, value in parameters.items())]
     _run(command, environment, cloud.folder / "sam-deploy.log", say)
     stamp.write_text(wanted)
     return True

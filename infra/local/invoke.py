@@ -23,6 +23,8 @@ from deploy import local_variables
 HOST_NAME = "local-aws"
 # Stands for the stack's bucket in the samples of events/.
 SAMPLE_BUCKET = "moderato-dev-artifactsbucket-example"
+# The queue in the samples of what goes to the escalate function.
+ESCALATIONS = ":moderato-dev-escalations"
 
 
 def invoke(cloud: LocalCloud, event: str) -> int:
@@ -35,12 +37,14 @@ def invoke(cloud: LocalCloud, event: str) -> int:
     variables["CONTENT_BUCKETS"] = variables["ARTIFACTS_BUCKET"]
     event_file = cloud.folder / "event.json"
     try:
-        event_file.write_text(pathlib.Path(event).read_text().replace(SAMPLE_BUCKET, variables["ARTIFACTS_BUCKET"]))
+        text = pathlib.Path(event).read_text().replace(SAMPLE_BUCKET, variables["ARTIFACTS_BUCKET"])
+        event_file.write_text(text)
     except OSError as error:
         raise CloudError(f"`{event}` cannot be read: {error.strerror}\n  samples are in events/") from error
     names = cloud.folder / "sam-env.json"
-    names.write_text(json.dumps({"ScoreFunction": variables}))
-    command = [pathlib.Path(sys.executable).parent / "sam", "local", "invoke", "ScoreFunction", "--event", event_file]
+    function = "EscalateFunction" if ESCALATIONS in text else "ScoreFunction"
+    names.write_text(json.dumps({function: variables}))
+    command = [pathlib.Path(sys.executable).parent / "sam", "local", "invoke", function, "--event", event_file]
     command += ["--template-file", template, "--env-vars", names]
     command += ["--add-host", f"{HOST_NAME}:{gateway}", "--skip-pull-image"]
     environment = clean_environment(cloud.endpoint) | {"SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(cloud.folder / "sam")}

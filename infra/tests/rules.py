@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAGS = {"Project", "Stage", "System", "Component", "Owner", "CostCenter"}
 FORGOTTEN_PREFIXES = ("quarantine/", "content/", "intake/", "training/checkpoints/")
 # Actions for which AWS knows no resource.
-WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken"}
+WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 
 
 class _NoManagedPolicies:
@@ -59,14 +59,55 @@ def branches(value):
     return [value]
 
 
+def resolve(template: dict, value, parameters: dict):
+    """What CloudFormation makes of conditions and references to parameters in `value`; parameters not given have their defaults."""
+    known = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()} | parameters
+
+    def of(value):
+        if isinstance(value, list):
+            return [item for item in map(of, value) if item != {"Ref": "AWS::NoValue"}]
+        if not isinstance(value, dict):
+            return value
+        match list(value.items()):
+            case [("Ref", name)] if name in known:
+                return known[name]
+            case [("Condition", str(name))] if name in template["Conditions"]:
+                return of(template["Conditions"][name])
+            case [("Fn::Equals", [left, right])]:
+                return str(of(left)) == str(of(right))
+            case [("Fn::Not", [one])]:
+                return not of(one)
+            case [("Fn::And", all_of)]:
+                return all(map(of, all_of))
+            case [("Fn::Or", any_of)]:
+                return any(map(of, any_of))
+            case [("Fn::If", [name, then, otherwise])]:
+                return of(then if of(template["Conditions"][name]) else otherwise)
+            case [("Fn::Join", [separator, parts])]:
+                parts = of(parts)
+                return separator.join(map(str, parts if isinstance(parts, list) else [parts]))
+        return {name: found for name, item in value.items() if (found := of(item)) != {"Ref": "AWS::NoValue"}}
+
+    return of(value)
+
+
+def deployed(template: dict, **parameters) -> dict:
+    """The resources that a deployment with these parameters has, their conditions and parameters resolved."""
+    return {
+        name: resolve(template, {key: value for key, value in resource.items() if key != "Condition"}, parameters)
+        for name, resource in template["Resources"].items()
+        if "Condition" not in resource or resolve(template, template["Conditions"][resource["Condition"]], parameters)
+    }
+
+
 def text(value) -> str:
     """A resource reference in one line: `PostsQueue.Arn`, `${ArtifactsBucket.Arn}/models/*`."""
     if isinstance(value, dict):
         if "Fn::GetAtt" in value:
             target = value["Fn::GetAtt"]
             return target if isinstance(target, str) else ".".join(target)
-        if "Fn::Sub" in value and isinstance(value["Fn::Sub"], str):
-            return value["Fn::Sub"]
+        if "Fn::Sub" in value:
+            return value["Fn::Sub"] if isinstance(value["Fn::Sub"], str) else value["Fn::Sub"][0]
         if "Ref" in value:
             return value["Ref"]
         if "Fn::Split" in value:
@@ -280,27 +321,76 @@ def senders_are_named(template: dict) -> list[str]:
     return wrong
 
 
+def watched(alarm: dict) -> set[tuple[str, str, str]]:
+    """(namespace, metric, what it is of) of an alarm: of one metric, or of several in an expression."""
+    metrics = [alarm] if "MetricName" in alarm else [m["MetricStat"]["Metric"] for m in alarm["Metrics"] if "MetricStat" in m]
+    return {(m["Namespace"], m["MetricName"], _referred(m["Dimensions"][0]["Value"])) for m in metrics}
+
+
 def alarms_watch(template: dict) -> list[str]:
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
-    watched = {(a["Namespace"], a["MetricName"]) for a in alarms.values()}
+    functions = of_type(template, "AWS::Lambda::Function")
     wanted = {
-        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
-        ("AWS/Lambda", "Throttles"),
-        ("AWS/Lambda", "Errors"),
-        ("AWS/Lambda", "Duration"),
-        ("Moderato", "PostsQuarantined"),
-        ("Moderato", "RegistryFallback"),
+        ("Moderato", "PostsQuarantined", "score"),
+        ("Moderato", "RegistryFallback", "score"),
+        ("Moderato", "PostsWithoutSecondOpinion", "escalate"),
+        ("Moderato", "BreakerOpen", "escalate"),
+        ("Moderato", "BudgetSpent", "escalate"),
     }
-    wrong = [f"no alarm on {namespace} {metric}" for namespace, metric in sorted(wanted - watched)]
-    longest = min(f["Timeout"] for f in of_type(template, "AWS::Lambda::Function").values()) * 1000 / 2
+    wanted |= {("AWS/Lambda", metric, name) for name in functions for metric in ("Throttles", "Errors", "Duration")}
+    for _, mapping, queue, _ in sources(template):
+        wanted.add(("AWS/SQS", "ApproximateAgeOfOldestMessage", _referred(mapping["EventSourceArn"])))
+        if "RedrivePolicy" in queue:
+            wanted.add(("AWS/SQS", "ApproximateNumberOfMessagesVisible", _referred(queue["RedrivePolicy"]["deadLetterTargetArn"])))
+    endpoint = {name for name in template["Resources"] if template["Resources"][name]["Type"] == "AWS::SageMaker::Endpoint"}
+    wanted |= {("AWS/SageMaker", m, "moderato-${Stage}") for m in ("ModelLatency", "Invocation5XXErrors", "InvocationModelErrors") if endpoint}
+    missing = wanted - set().union(*map(watched, alarms.values()))
+    wrong = [f"no alarm on {namespace} {metric} of {of}" for namespace, metric, of in sorted(missing)]
     for name, alarm in alarms.items():
-        if alarm["MetricName"] == "Duration":
+        if alarm.get("MetricName") == "Duration":
+            longest = functions[_referred(alarm["Dimensions"][0]["Value"])]["Timeout"] * 1000 / 2
             parameter = template["Parameters"][alarm["Threshold"]["Ref"]]
             if alarm.get("ExtendedStatistic") != "p99" or max(parameter["Default"], parameter["MaxValue"]) > longest:
                 wrong.append(f"{name}: not the 99th percentile at half the timeout or less")
         if alarm.get("TreatMissingData") != "notBreaching":
             wrong.append(f"{name}: alarms when nothing is posted")
+    return wrong
+
+
+def fast_path_is_alone(template: dict) -> list[str]:
+    """What gives second opinions, however slow or broken, is out of reach of the function that decides first."""
+    wrong = []
+    read = [(_referred(m["EventSourceArn"]), _referred(m["FunctionName"])) for m in of_type(template, "AWS::Lambda::EventSourceMapping").values()]
+    for queue, function in (("PostsQueue", "ScoreFunction"), ("EscalationsQueue", "EscalateFunction")):
+        if [pair for pair in read if queue in pair or function in pair] != [(queue, function)]:
+            wrong.append(f"{queue} is not read by {function} alone, or that reads something else")
+    for role, actions in grants(template).items():
+        if "sagemaker:InvokeEndpoint" in actions and role != "EscalateRole":
+            wrong.append(f"{role} may call an endpoint")
+    if "ENDPOINT_NAME" in of_type(template, "AWS::Lambda::Function")["ScoreFunction"]["Environment"]["Variables"]:
+        wrong.append("ScoreFunction knows an endpoint")
+    return wrong
+
+
+def endpoint_is_wanted_first(template: dict) -> list[str]:
+    """Nothing of SageMaker exists by default, and nobody may call an endpoint; with an image there is one, which may grow and shrink."""
+    wrong = []
+    default = deployed(template)
+    for name, resource in default.items():
+        if resource["Type"].startswith(("AWS::SageMaker::", "AWS::ApplicationAutoScaling::")) or name.startswith("Endpoint"):
+            wrong.append(f"{name}: there by default, and costs")
+    if "InvokeEndpoint" in json.dumps(default):
+        wrong.append("somebody may call an endpoint where there is none")
+    name = default["EscalateFunction"]["Properties"]["Environment"]["Variables"]["ENDPOINT_NAME"]
+    if name != "":
+        wrong.append(f"the function is told of the endpoint `{name}` where there is none")
+    wanted = {resource["Type"] for resource in deployed(template, EndpointImage="image").values()}
+    for kind in ("SageMaker::Endpoint", "SageMaker::EndpointConfig", "SageMaker::Model"):
+        if f"AWS::{kind}" not in wanted:
+            wrong.append(f"no {kind} with an image")
+    for kind in ("ScalableTarget", "ScalingPolicy"):
+        if f"AWS::ApplicationAutoScaling::{kind}" not in wanted:
+            wrong.append(f"an endpoint that does not scale: no {kind}")
     return wrong
 
 
@@ -319,7 +409,7 @@ def training_is_wanted_first(template: dict) -> list[str]:
     if template["Parameters"]["TrainingImage"].get("Default") != "":
         wrong.append("a stack has training by default")
     for name, resource in template["Resources"].items():
-        ours = resource["Type"].startswith("AWS::SageMaker::") or name.startswith("Training")
+        ours = resource["Type"] == "AWS::SageMaker::Pipeline" or name.startswith("Training")
         if ours and resource.get("Condition") not in ("HasTraining", "HasTrainingLogs"):
             wrong.append(f"{name}: there without an image for training")
     job = training_job(template)
@@ -348,5 +438,7 @@ ALL = (
     queues_only_over_tls,
     senders_are_named,
     alarms_watch,
+    fast_path_is_alone,
+    endpoint_is_wanted_first,
     training_is_wanted_first,
 )

@@ -10,6 +10,7 @@ import tomlkit
 HERE = "${AWS::Region}:${AWS::AccountId}"
 TRAINING_JOBS = f"arn:${{AWS::Partition}}:sagemaker:{HERE}:training-job/pipelines-*"
 TRAINING_REPOSITORY = f"arn:${{AWS::Partition}}:ecr:{HERE}:repository/${{TrainingRepository}}"
+ENDPOINT_REPOSITORY = f"arn:${{AWS::Partition}}:ecr:{HERE}:repository/${{EndpointRepository}}"
 TRAINING_LOG_STREAMS = f"arn:${{AWS::Partition}}:logs:{HERE}:log-group:/aws/sagemaker/TrainingJobs:log-stream:*"
 
 # The exact permissions of every role, action by action. A new line here is a decision: say in the change why.
@@ -21,7 +22,7 @@ GRANTS = {
         "dynamodb:BatchGetItem": ["DecisionsTable.Arn", "FeaturesTable.Arn"],
         "dynamodb:Query": ["DecisionsTable.Arn"],
         "dynamodb:PartiQLInsert": ["DecisionsTable.Arn"],
-        "sqs:SendMessage": ["ActionsQueue.Arn", "TasksQueue.Arn"],
+        "sqs:SendMessage": ["ActionsQueue.Arn", "EscalationsQueue.Arn", "TasksQueue.Arn"],
         "s3:GetObject": [
             "${ArtifactsBucket.Arn}/content/*",
             "${ArtifactsBucket.Arn}/intake/*",
@@ -36,6 +37,43 @@ GRANTS = {
         "logs:PutLogEvents": ["ScoreLogs.Arn"],
         "kms:Decrypt": ["EncryptionKeyArn"],
         "kms:GenerateDataKey": ["EncryptionKeyArn"],
+    },
+    "EscalateRole": {
+        "sqs:ReceiveMessage": ["EscalationsQueue.Arn"],
+        "sqs:DeleteMessage": ["EscalationsQueue.Arn"],
+        "sqs:GetQueueAttributes": ["EscalationsQueue.Arn"],
+        "dynamodb:BatchGetItem": ["DecisionsTable.Arn"],
+        "dynamodb:PutItem": ["DecisionsTable.Arn"],
+        "dynamodb:UpdateItem": ["FeaturesTable.Arn"],  # items of the budget alone, see below
+        "sqs:SendMessage": ["ActionsQueue.Arn", "TasksQueue.Arn"],
+        "sagemaker:InvokeEndpoint": [f"arn:${{AWS::Partition}}:sagemaker:{HERE}:endpoint/${{Name}}"],  # where there is one
+        "s3:GetObject": [
+            "${ArtifactsBucket.Arn}/blocklists/*",
+            "${ArtifactsBucket.Arn}/content/*",
+            "${ArtifactsBucket.Arn}/intake/*",
+            "${ArtifactsBucket.Arn}/models/*",
+            "${ArtifactsBucket.Arn}/policies/*",
+            "${ArtifactsBucket.Arn}/registry/*",
+            "each of arn:${AWS::Partition}:s3:::${Names}/*",
+        ],
+        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine/*"],
+        "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
+        "logs:CreateLogStream": ["EscalateLogs.Arn"],
+        "logs:PutLogEvents": ["EscalateLogs.Arn"],
+        "kms:Decrypt": ["EncryptionKeyArn"],
+        "kms:GenerateDataKey": ["EncryptionKeyArn"],
+    },
+    # Exists only where the endpoint does.
+    "EndpointRole": {
+        "s3:GetObject": ["${ArtifactsBucket.Arn}/${EndpointModelKey}"],
+        "ecr:BatchCheckLayerAvailability": [ENDPOINT_REPOSITORY],
+        "ecr:BatchGetImage": [ENDPOINT_REPOSITORY],
+        "ecr:GetDownloadUrlForLayer": [ENDPOINT_REPOSITORY],
+        "ecr:GetAuthorizationToken": ["*"],
+        "cloudwatch:PutMetricData": ["*"],
+        "logs:CreateLogStream": ["EndpointLogs.Arn"],
+        "logs:PutLogEvents": ["EndpointLogs.Arn"],
+        "kms:Decrypt": ["EncryptionKeyArn"],
     },
     # The two below exist only where training does.
     "TrainingPipelineRole": {
@@ -167,6 +205,40 @@ FAULTS = {
         rules.explicit_permissions,
         lambda t: properties(t, "TrainingRole")["Policies"][0]["PolicyDocument"]["Statement"][3].update(Resource="*"),
     ),
+    "nobody watches the second DLQ": (rules.alarms_watch, lambda t: t["Resources"].pop("EscalationsDlqAlarm")),
+    "nobody watches the breaker": (rules.alarms_watch, lambda t: t["Resources"].pop("BreakerOpenAlarm")),
+    "nobody watches the endpoint": (rules.alarms_watch, lambda t: t["Resources"].pop("EndpointLatencyAlarm")),
+    "silence unheard": (rules.alarms_watch, lambda t: t["Resources"].pop("EndpointSilentAlarm")),
+    "late duration alarm of escalate": (rules.alarms_watch, lambda t: t["Parameters"]["EscalateDurationAlarmMs"].update(MaxValue=30001)),
+    "one queue for both": (
+        rules.fast_path_is_alone,
+        lambda t: properties(t, "EscalateMapping").update(EventSourceArn={"Fn::GetAtt": ["PostsQueue", "Arn"]}),
+    ),
+    "fast path reads both": (
+        rules.fast_path_is_alone,
+        lambda t: properties(t, "EscalateMapping").update(FunctionName={"Ref": "ScoreFunction"}),
+    ),
+    "fast path may ask": (rules.fast_path_is_alone, lambda t: statements(t)[0]["Action"].append("sagemaker:InvokeEndpoint")),
+    "fast path knows whom to ask": (
+        rules.fast_path_is_alone,
+        lambda t: properties(t, "ScoreFunction")["Environment"]["Variables"].update(ENDPOINT_NAME="x"),
+    ),
+    "endpoint by default": (rules.endpoint_is_wanted_first, lambda t: t["Parameters"]["EndpointImage"].update(Default="image")),
+    "endpoint always there": (rules.endpoint_is_wanted_first, lambda t: t["Resources"]["Endpoint"].pop("Condition")),
+    "its role always there": (rules.endpoint_is_wanted_first, lambda t: t["Resources"]["EndpointRole"].pop("Condition")),
+    "endpoint never there": (rules.endpoint_is_wanted_first, lambda t: t["Resources"].pop("Endpoint")),
+    "endpoint that cannot grow": (rules.endpoint_is_wanted_first, lambda t: t["Resources"].pop("EndpointScalingPolicy")),
+    "any endpoint may be called": (
+        rules.endpoint_is_wanted_first,
+        lambda t: properties(t, "EscalateRole")["Policies"][0]["PolicyDocument"]["Statement"].append({"Action": "sagemaker:InvokeEndpoint"}),
+    ),
+    "untagged endpoint": (rules.tags_everywhere, lambda t: drop_tag(t, "Endpoint", "CostCenter")),
+    "everything in CloudWatch": (
+        rules.explicit_permissions,
+        lambda t: properties(t, "EndpointRole")["Policies"][0]["PolicyDocument"]["Statement"][3].update(Resource="*"),
+    ),
+    "second queue in the clear": (rules.queues_only_over_tls, lambda t: t["Resources"].pop("EscalationsQueuesPolicy")),
+    "short visibility of escalations": (rules.queues_outlast_functions, lambda t: properties(t, "EscalationsQueue").update(VisibilityTimeout=359)),
     "late duration alarm": (rules.alarms_watch, lambda t: t["Parameters"]["ScoreDurationAlarmMs"].update(MaxValue=30000)),
 }
 
@@ -192,9 +264,55 @@ def test_one_more_action_is_seen():
 def test_function_is_told_where_everything_is():
     variables = properties(rules.transformed(), "ScoreFunction")["Environment"]["Variables"]
     assert set(variables) == {
-        "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ARTIFACTS_BUCKET", "CONTENT_BUCKETS", "DECISION_DAYS",
-        "MALLOC_TOP_PAD_",
+        "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ESCALATIONS_QUEUE_URL", "ARTIFACTS_BUCKET",
+        "CONTENT_BUCKETS", "DECISION_DAYS", "MALLOC_TOP_PAD_",
     }  # fmt: skip
+    escalate = properties(rules.transformed(), "EscalateFunction")["Environment"]["Variables"]
+    assert set(escalate) == set(variables) - {"ESCALATIONS_QUEUE_URL"} | {"SECOND_OPINION", "ENDPOINT_NAME"}
+
+
+def escalate(**parameters):
+    """The escalate function's variables, and whom its role may ask, under these parameters."""
+    resources = rules.deployed(rules.transformed(), **parameters)
+    allowed = resources["EscalateRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    asked = [s["Resource"]["Fn::Sub"][1]["Name"] for s in allowed if s["Action"] == ["sagemaker:InvokeEndpoint"]]
+    return resources["EscalateFunction"]["Properties"]["Environment"]["Variables"], asked
+
+
+def test_kill_switch_reaches_the_function():
+    assert escalate()[0]["SECOND_OPINION"] == "on"
+    assert escalate(SecondOpinion="off")[0]["SECOND_OPINION"] == "off"
+    assert rules.transformed()["Parameters"]["SecondOpinion"]["AllowedValues"] == ["on", "off"]
+
+
+def test_the_endpoint_that_is_named_is_the_one_that_may_be_asked():
+    assert (escalate()[0]["ENDPOINT_NAME"], escalate()[1]) == ("", [])
+    assert (escalate(EndpointName="theirs")[0]["ENDPOINT_NAME"], escalate(EndpointName="theirs")[1]) == ("theirs", ["theirs"])
+    variables, asked = escalate(EndpointImage="image")
+    endpoint = properties(rules.transformed(), "Endpoint")
+    assert asked == [variables["ENDPOINT_NAME"]] == [endpoint["EndpointName"]] == [{"Fn::Sub": "moderato-${Stage}"}]
+    logs = properties(rules.transformed(), "EndpointLogs")["LogGroupName"]["Fn::Sub"]
+    assert logs == "/aws/sagemaker/Endpoints/" + endpoint["EndpointName"]["Fn::Sub"]
+
+
+def test_endpoint_of_somebody_else_costs_this_stack_nothing():
+    template = rules.transformed()
+    assert set(rules.deployed(template, EndpointName="theirs")) == set(rules.deployed(template))
+
+
+def test_second_opinions_touch_no_features():
+    role = properties(rules.transformed(), "EscalateRole")["Policies"][0]["PolicyDocument"]["Statement"]
+    (statement,) = [s for s in role if s.get("Resource") == {"Fn::GetAtt": ["FeaturesTable", "Arn"]}]
+    assert statement["Action"] == ["dynamodb:UpdateItem"]
+    assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["budget#*"]}}
+    assert 'format!("budget#{}#{}"' in (rules.ROOT / "shared/store/src/budget.rs").read_text()
+
+
+def test_messages_fit_the_queue_of_escalations_as_they_fit_that_of_posts():
+    template = rules.transformed()
+    posts, escalations = properties(template, "PostsQueue"), properties(template, "EscalationsQueue")
+    for name in ("MessageRetentionPeriod", "MaximumMessageSize"):
+        assert posts[name] == escalations[name]
 
 
 def test_training_job_gets_what_the_script_understands():
@@ -208,7 +326,8 @@ def test_training_job_gets_what_the_script_understands():
 
 def test_outputs_keep_their_names():
     assert set(rules.transformed()["Outputs"]) >= {
-        "PostsQueueUrl", "TasksQueueUrl", "ActionsQueueUrl", "DecisionsTable", "FeaturesTable", "ArtifactsBucket",
+        "PostsQueueUrl", "TasksQueueUrl", "ActionsQueueUrl", "DecisionsTable", "FeaturesTable", "ArtifactsBucket", "EscalationsQueueUrl",
+        "EscalationsDlqUrl", "EscalateFunction", "EscalateLogs", "EndpointName",
     }  # fmt: skip
 
 
@@ -234,7 +353,8 @@ def test_dashboard_is_json_and_its_widgets_do_not_overlap():
 
 def test_every_metric_of_ours_that_is_watched_is_emitted():
     template = rules.transformed()
-    watched = {a["MetricName"] for a in rules.of_type(template, "AWS::CloudWatch::Alarm").values() if a["Namespace"] == "Moderato"}
+    alarms = rules.of_type(template, "AWS::CloudWatch::Alarm").values()
+    watched = {metric for alarm in alarms for namespace, metric, _ in rules.watched(alarm) if namespace == "Moderato"}
     for widget in dashboard(template)["widgets"]:
         watched |= {metric[1] for metric in widget["properties"]["metrics"] if metric[0] == "Moderato"}
     code = "".join(path.read_text() for folder in ("functions", "shared") for path in (rules.ROOT / folder).rglob("src/**/*.rs"))
@@ -243,7 +363,7 @@ def test_every_metric_of_ours_that_is_watched_is_emitted():
 
 def test_alarms_and_code_agree_on_dimensions():
     alarms = rules.of_type(rules.transformed(), "AWS::CloudWatch::Alarm").values()
-    ours = [{d["Name"] for d in alarm["Dimensions"]} for alarm in alarms if alarm["Namespace"] == "Moderato"]
+    ours = [{d["Name"] for d in alarm["Dimensions"]} for alarm in alarms if alarm.get("Namespace") == "Moderato"]
     assert ours and all(names == {"service", "stage"} for names in ours)
     assert 'Dimensions": [["service", "stage"]]' in (rules.ROOT / "shared/runtime/src/telemetry.rs").read_text()
 

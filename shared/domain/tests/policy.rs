@@ -27,6 +27,18 @@ fn the_solved_policy_is_the_default_one_with_other_bounds() {
     assert_eq!(rules(solved).replace(&review, "hate: 0.2 }"), rules(FALLBACK));
 }
 
+#[test]
+fn the_policy_with_second_opinions_adds_to_the_default_one() {
+    let policy = Policy::load(include_str!("../policies/second-opinion.yaml"), &schema()).unwrap();
+    assert_eq!((policy.id.as_str(), uncovered(&policy)), ("second-opinion", Vec::new()));
+    let fallback = Policy::fallback(&schema()).unwrap();
+    assert_eq!(policy.bands["hate"], fallback.bands["hate"]);
+    assert_eq!((&policy.required, &policy.lanes), (&fallback.required, &fallback.lanes));
+    assert!(fallback.second_opinion.is_none(), "whoever wants second opinions says so");
+    let ids = |policy: &Policy| policy.rules.iter().map(|rule| rule.id.clone()).collect::<Vec<_>>();
+    assert!(ids(&fallback).iter().all(|id| ids(&policy).contains(id)));
+}
+
 /// Plants one fault in the default policy and expects the words of the refusal.
 #[track_caller]
 fn refused(from: &str, to: &str, words: &str) {

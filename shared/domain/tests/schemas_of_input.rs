@@ -211,12 +211,16 @@ fn default_policy() -> Value {
 /// A policy that uses every field there is.
 fn full_policy() -> Value {
     let mut policy = default_policy();
+    policy["second_opinion"] = json!({
+        "by": "lambda", "bands": ["hate-uncertain"], "media": true, "timeout_ms": 3_000, "due_seconds": 60,
+        "daily_budget_usd": 2.5, "usd_per_hour": 0.104,
+    });
     policy["tests"] = json!([{
         "name": "everything",
         "given": {
             "scores": {"hate": 0.9}, "features": {"prior_violations": {"stale": 3}, "reports": {"present": 1}, "verified": "missing"},
             "revision": 2, "post": {"lang": "en", "surface": "post", "media_count": 1, "is_reply": true},
-            "media": "available", "verdict_before": "yes",
+            "media": "available", "blocked_media": 1, "second_opinion": "available", "verdict_before": "yes",
         },
         "expect": {"decision": "hide", "reasons": ["hate-high"], "lane": "urgent", "decided_by": "model"},
     }]);
@@ -228,6 +232,7 @@ fn the_default_policy_is_valid() {
     let policy = JsonSchema::read("policy");
     policy.accept(&default_policy());
     policy.accept(&full_policy());
+    policy.accept(&serde_saphyr::from_str(include_str!("../policies/second-opinion.yaml")).unwrap());
     assert!(!policy_refused(&default_policy()));
     assert_eq!(policy.names_in(&full_policy()), policy.names());
 }
@@ -252,8 +257,8 @@ fn policies_and_their_schema_have_the_same_fields() {
         assert_eq!(expected_in(&message), policy.fields_at(object), "`{object}`: code (left), schema (right)");
         compared += 1;
     }
-    // The file, a harm, three bands, three lanes, three rules, the test, its evidence, post and expectation.
-    assert_eq!(compared, 15);
+    // The file, a harm, three bands, three lanes, three rules, the second opinion, the test, its evidence, post and expectation.
+    assert_eq!(compared, 16);
 }
 
 #[test]
@@ -312,6 +317,34 @@ fn planted_faults_in_policies_are_refused() {
         ("/rules/0/at_least", Some(json!({"hate": 1.1})), ByBoth),
         ("/rules/0/at_least", Some(json!({"spam": 0.5})), ByCode),
         ("/rules/0/priority", Some(json!(1)), ByBoth),
+        ("/second_opinion", None, ByNobody),
+        ("/second_opinion", Some(Value::Null), ByNobody),
+        ("/second_opinion", Some(json!("lambda")), ByBoth),
+        ("/second_opinion/by", Some(json!("oracle")), ByBoth),
+        ("/second_opinion/by", None, ByBoth),
+        ("/second_opinion/bands", None, ByNobody),
+        ("/second_opinion/bands", Some(json!(["nowhere"])), ByCode),
+        ("/second_opinion/bands", Some(json!(["hate-high"])), ByCode),
+        ("/second_opinion/bands", Some(json!("hate-uncertain")), ByBoth),
+        ("/second_opinion/media", Some(json!(1)), ByBoth),
+        ("/second_opinion/timeout_ms", Some(json!(49)), ByBoth),
+        ("/second_opinion/timeout_ms", Some(json!(30_001)), ByBoth),
+        ("/second_opinion/timeout_ms", None, ByBoth),
+        ("/second_opinion/due_seconds", Some(json!(0)), ByBoth),
+        ("/second_opinion/due_seconds", Some(json!(5)), ByCode),
+        ("/second_opinion/due_seconds", Some(json!(6)), ByNobody),
+        ("/second_opinion/daily_budget_usd", Some(json!(0)), ByNobody),
+        ("/second_opinion/daily_budget_usd", Some(json!(-1)), ByBoth),
+        ("/second_opinion/usd_per_hour", Some(json!(0)), ByBoth),
+        ("/second_opinion/usd_per_hour", None, ByBoth),
+        ("/second_opinion/mood", Some(json!("cheerful")), ByBoth),
+        (
+            "/second_opinion",
+            Some(
+                json!({"by": "lambda", "timeout_ms": 3_000, "due_seconds": 60, "daily_budget_usd": 2.5, "usd_per_hour": 1}),
+            ),
+            ByBoth, // asks for nothing
+        ),
         ("/tests", None, ByNobody),
         ("/tests/0/name", None, ByBoth),
         ("/tests/0/given", None, ByNobody),
@@ -326,6 +359,8 @@ fn planted_faults_in_policies_are_refused() {
         ("/tests/0/given/revision", Some(Value::Null), ByNobody),
         ("/tests/0/given/post/mood", Some(json!("cheerful")), ByBoth),
         ("/tests/0/given/media", Some(json!("some")), ByBoth),
+        ("/tests/0/given/blocked_media", Some(json!(-1)), ByBoth),
+        ("/tests/0/given/second_opinion", Some(json!("yes")), ByBoth),
         ("/tests/0/given/verdict_before", Some(json!(false)), ByBoth),
         ("/tests/0/expect", None, ByBoth),
         ("/tests/0/expect/decision", None, ByBoth),
