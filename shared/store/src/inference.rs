@@ -40,8 +40,9 @@ impl Inference for SageMaker {
     async fn invoke(&self, body: Vec<u8>, timeout: Duration, deadline: Deadline) -> Result<Vec<u8>, StoreError> {
         const DOING: &str = "asking the endpoint";
         let Some(endpoint) = &self.endpoint else { return Err(StoreError::permanent(DOING, NO_ENDPOINT)) };
+        // That of reading would be told as a connection that broke, after which asking again may help.
         let timeouts = TimeoutConfig::builder()
-            .read_timeout(timeout)
+            .read_timeout(timeout * 2)
             .operation_attempt_timeout(timeout)
             .operation_timeout(timeout)
             .build();
