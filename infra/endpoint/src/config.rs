@@ -23,6 +23,11 @@ pub struct Config {
     #[arg(long, env = "ENDPOINT_MODEL", default_value = "/opt/ml/model")]
     pub model: PathBuf,
 
+    /// Folder of the models that look at images; `eyes` in the model's folder where not given and there is one. Without it no image is
+    /// looked at.
+    #[arg(long, env = "ENDPOINT_EYES")]
+    pub eyes: Option<PathBuf>,
+
     /// ONNX Runtime's library.
     #[arg(long, env = "MODERATO_ONNXRUNTIME", default_value = "/opt/onnxruntime/libonnxruntime.so")]
     pub onnxruntime: PathBuf,
@@ -120,6 +125,13 @@ impl Config {
     #[must_use]
     pub fn of(arguments: &[&str]) -> Self {
         Self::parse_from(std::iter::once(&"endpoint").chain(arguments))
+    }
+
+    /// Where the models are that look at images, if anywhere.
+    #[must_use]
+    pub fn eyes(&self) -> Option<PathBuf> {
+        let beside = self.model.join("eyes");
+        self.eyes.clone().or_else(|| beside.exists().then_some(beside))
     }
 
     /// Where it listens.

@@ -221,6 +221,8 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/ping", get(ping))
         .route("/invocations", post(invocations))
+        // Where the SDK asks when SageMaker is not between: whatever name it asks for, this is the one.
+        .route("/endpoints/{name}/invocations", post(invocations))
         .route("/metrics", get(metrics))
         .with_state(app)
 }

@@ -15,7 +15,6 @@ pub mod queue;
 pub mod server;
 pub mod workers;
 
-mod cascade;
 mod invocation;
 
 pub use config::Config;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use domain::ModelRef;
 use opinion::foreign::{CARD_FILE, ForeignError};
-use opinion::{Foreign, Panel, Reader};
+use opinion::images::{self, EyesError};
+use opinion::{Ensemble, Eyes, Foreign, NotACascade, Panel, Reader};
 use runtime::telemetry;
-use scoring::{Bundle, Device, Execution, MANIFEST_FILE, Onnx, RuntimeError, TextModel};
+use scoring::{Bundle, Device, Execution, LoadError, MANIFEST_FILE, Onnx, RuntimeError, TextModel};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::cascade::Cascade;
 use crate::config::Config;
 
 /// A model ready to serve.
@@ -37,7 +37,13 @@ pub enum StartError {
     Read(PathBuf, #[source] std::io::Error),
     /// A model of ours was refused.
     #[error("loading the model in `{0}`")]
-    Ours(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    Ours(PathBuf, #[source] LoadError),
+    /// A model of ours is of one stage only.
+    #[error("loading the model in `{0}`")]
+    OneStage(PathBuf, #[source] NotACascade),
+    /// The models that look at images were refused.
+    #[error("loading what looks at images from `{0}`")]
+    Eyes(PathBuf, #[source] EyesError),
     /// A model of theirs was refused.
     #[error("loading the model in `{0}`")]
     Theirs(PathBuf, #[source] ForeignError),
@@ -67,15 +73,16 @@ fn ours(onnx: &Onnx, config: &Config) -> Result<Loaded, StartError> {
         return Err(StartError::OnlyCpu(config.model.clone()));
     }
     let bundle = Bundle::read(&config.model).map_err(|error| StartError::Read(config.model.clone(), error))?;
-    let refused = |error| StartError::Ours(config.model.clone(), error);
-    let model = Arc::new(TextModel::load(onnx, &bundle, None).map_err(|error| refused(error.into()))?);
-    let one =
-        || Cascade::load(onnx, &bundle, &model, Execution::cpu(config.threads)).map_err(|error| refused(error.into()));
     let mut panels = Vec::new();
-    for _ in 0..config.workers() {
-        panels.push(panel(Arc::new(one()?)));
+    for worker in 0..config.workers() {
+        let model = TextModel::load(onnx, &bundle, None);
+        let model = Arc::new(model.map_err(|error| StartError::Ours(config.model.clone(), error))?);
+        let reader = Ensemble::new(model).map_err(|error| StartError::OneStage(config.model.clone(), error))?;
+        if worker == 0 {
+            said(reader.model(), Device::Cpu, &[]);
+        }
+        panels.push(panel(Arc::new(reader), eyes(onnx, config, Execution::cpu(config.threads))?));
     }
-    said(model.identity(), Device::Cpu, &[]);
     loaded(panels, &config.model)
 }
 
@@ -100,13 +107,22 @@ fn theirs(onnx: &Onnx, config: &Config) -> Result<Loaded, StartError> {
                 ],
             );
         }
-        panels.push(panel(Arc::new(model)));
+        panels.push(panel(Arc::new(model), eyes(onnx, config, execution)?));
     }
     loaded(panels, &config.model)
 }
 
-fn panel(reader: Arc<dyn Reader>) -> Arc<Panel> {
-    Arc::new(Panel { reader, eyes: None })
+fn panel(reader: Arc<dyn Reader>, eyes: Option<Arc<dyn Eyes>>) -> Arc<Panel> {
+    Arc::new(Panel { reader, eyes })
+}
+
+/// Eyes of a worker's own, where there is a folder of them.
+fn eyes(onnx: &Onnx, config: &Config, execution: Execution) -> Result<Option<Arc<dyn Eyes>>, StartError> {
+    let Some(folder) = config.eyes() else { return Ok(None) };
+    match images::load_with(onnx, &folder, execution) {
+        Ok(eyes) => Ok(Some(Arc::new(eyes))),
+        Err(error) => Err(StartError::Eyes(folder, error)),
+    }
 }
 
 fn loaded(panels: Vec<Arc<Panel>>, folder: &Path) -> Result<Loaded, StartError> {
