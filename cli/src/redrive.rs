@@ -42,10 +42,8 @@ pub async fn run(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failure>
 }
 
 async fn dlqs(run: bool, stack: &Stack) -> Result<ExitCode, Failure> {
-    let pairs = [
-        ("", "POSTS_DLQ_URL", "POSTS_QUEUE_URL"),
-        (" of escalations", "ESCALATIONS_DLQ_URL", "ESCALATIONS_QUEUE_URL"),
-    ];
+    let pairs =
+        [("", "POSTS_DLQ_URL", "POSTS_QUEUE_URL"), (" of escalations", "ESCALATIONS_DLQ_URL", "ESCALATIONS_QUEUE_URL")];
     let mut all = true;
     for (whose, dlq, home) in pairs {
         let (dlq, home) = (stack.queue(dlq)?, stack.queue(home)?);

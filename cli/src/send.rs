@@ -268,7 +268,9 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
     }
     println!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
     if waiting > 0 {
-        println!("{waiting} posts still wait for their second opinion: see `moderato tail escalations` and the escalate function's log");
+        println!(
+            "{waiting} posts still wait for their second opinion: see `moderato tail escalations` and the escalate function's log"
+        );
     }
     ExitCode::from(u8::from(lost + waiting + lost_rejects + changed + batch.unsendable > 0))
 }

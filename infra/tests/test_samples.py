@@ -3,6 +3,7 @@
 import datetime
 import json
 
+import pictures
 from cloud import ROOT
 from features import dated
 
@@ -35,3 +36,18 @@ def test_dates_count_from_now():
         "updated_at": "2026-11-23T10:00:00Z",
         "values": {"account_created_at": "2026-11-20T12:00:00Z", "followers": 5, "name": "-x"},
     }
+
+
+def test_pictures_are_fine_broken_and_missing():
+    objects, posts = pictures.pictures(), pictures.posts("bucket")
+    fine, broken = objects["content/samples/sunset.png"], objects["content/samples/broken.png"]
+    assert fine.startswith(b"\x89PNG\r\n\x1a\n") and fine.endswith(b"IEND\xaeB`\x82")
+    assert fine.startswith(broken) and len(broken) < len(fine)
+    asked = [media["uri"].removeprefix("s3://bucket/") for post in posts for media in post.get("media", [])]
+    assert set(asked) - set(objects) == {"content/samples/nowhere.png"} and set(objects) <= set(asked)
+
+
+def test_posts_of_an_endpoint_are_new_ones():
+    ids = {post["post_id"] for post in pictures.posts("bucket")}
+    known = {post["post_id"] for post in lines("posts.jsonl")}
+    assert not ids & known and len(ids) == len(known) + 4

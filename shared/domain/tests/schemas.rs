@@ -74,8 +74,12 @@ fn consulted(state: ScoreState, why: Option<&str>, model: Option<&str>) -> Consu
 
 /// A record decided again after somebody looked at its two images, of which one is broken.
 fn looked_at(mut record: DecisionRecord) -> DecisionRecord {
-    let seen =
-        ImageRecord { lines: 2, pdq: Some("0f".repeat(32)), blocked: Some("list-7".to_owned()), ..ImageRecord::default() };
+    let seen = ImageRecord {
+        lines: 2,
+        pdq: Some("0f".repeat(32)),
+        blocked: Some("list-7".to_owned()),
+        ..ImageRecord::default()
+    };
     record.images = vec![seen, ImageRecord { error: Some("truncated".to_owned()), ..ImageRecord::default() }];
     record.second_opinion = Some(consulted(ScoreState::Ok, None, Some("ensemble@1")));
     if let Some(explanation) = &mut record.explanation {
@@ -216,8 +220,7 @@ fn any_consulted() -> impl Strategy<Value = Consulted> {
 }
 
 fn any_region() -> impl Strategy<Value = Region> {
-    (any::<u32>(), any::<[u32; 4]>(), 0.0..=1.0f64)
-        .prop_map(|(image, bounds, weight)| Region { image, bounds, weight })
+    (any::<u32>(), any::<[u32; 4]>(), 0.0..=1.0f64).prop_map(|(image, bounds, weight)| Region { image, bounds, weight })
 }
 
 fn any_record() -> impl Strategy<Value = DecisionRecord> {
