@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use domain::{ModelRef, sha256_hex};
-use scoring::{Explain, ScoreError, TextModel};
+use scoring::{ScoreError, TextModel};
 
 use crate::reader::{Reader, ReaderError, TextOpinion};
 
@@ -26,28 +26,26 @@ pub struct NotACascade {
     pub model: String,
 }
 
-/// Reads with both members of a cascade. Shared between threads; runs of one model follow each other.
+/// Reads with both members of a cascade. Shared between threads; runs of one model follow each other. It does not say where in a text its
+/// score comes from: the first decision, made with the same members, has said so, and saying so costs more runs than the score.
 pub struct Ensemble {
     model: Arc<TextModel>,
     identity: ModelRef,
-    /// From this score on it says where in the text it comes from: below, the cascade would be clear that there is nothing.
-    explained_from: f64,
 }
 
 impl Ensemble {
     /// An ensemble over a loaded cascade. Its digest is that of the procedure and the cascade's digest, its deployment's calibration included.
     pub fn new(model: Arc<TextModel>) -> Result<Self, NotACascade> {
         let ModelRef { name, version, sha256 } = model.identity();
-        let Some(second) = &model.manifest().transformer else {
+        if model.manifest().transformer.is_none() {
             return Err(NotACascade { model: format!("{name}@{version}") });
-        };
+        }
         let identity = ModelRef {
             name: format!("{name}-ensemble"),
             version: version.clone(),
             sha256: sha256_hex(format!("{PROCEDURE}\0{sha256}").as_bytes()),
         };
-        let explained_from = second.asked_from;
-        Ok(Self { model, identity, explained_from })
+        Ok(Self { model, identity })
     }
 
     fn failed(&self, error: &ScoreError) -> ReaderError {
@@ -100,11 +98,6 @@ impl Ensemble {
         let rows = self.model.rows(text, MOST_WINDOWS)?;
         let log_odds: Option<Vec<f64>> = outputs.iter().map(|row| row.first().copied().map(f64::from)).collect();
         let scored = self.model.conclude(text, &rows, &log_odds.ok_or(ScoreError::OtherRows)?)?;
-        let spans = if scored.calibrated < self.explained_from {
-            Vec::new()
-        } else {
-            self.model.explain(text, &scored, Explain::AboveApprove.runs())?.spans
-        };
-        Ok(TextOpinion { raw: scored.raw, calibrated: scored.calibrated, model: self.identity.clone(), spans })
+        Ok(TextOpinion { raw: scored.raw, calibrated: scored.calibrated, model: self.identity.clone(), spans: Vec::new() })
     }
 }

@@ -120,7 +120,7 @@ fn outputs_of_other_rows_are_refused_and_so_is_what_is_no_number() {
 }
 
 #[test]
-fn one_bad_window_of_a_long_text_counts_and_is_shown_and_no_length_takes_more_than_32_rows() {
+fn one_bad_window_of_a_long_text_counts_and_no_length_takes_more_than_32_rows() {
     let (model, ensemble) = ensemble();
     let bad = "kill all the muslims, they are vermin";
     let text = long(bad);
@@ -128,10 +128,6 @@ fn one_bad_window_of_a_long_text_counts_and_is_shown_and_no_length_takes_more_th
     assert!(ensemble.rows(&text).len() <= 32);
     let [found, calm] = [ensemble.read(&text).unwrap(), ensemble.read(&long("")).unwrap()];
     assert!(found.calibrated > 0.5 && calm.calibrated < 0.1, "{} and {}", found.calibrated, calm.calibrated);
-    let start = text.find(bad).unwrap();
-    assert!(!found.spans.is_empty());
-    assert!(found.spans.iter().any(|span| start <= span.start && span.end <= start + bad.len()), "{:?}", found.spans);
-    assert!(calm.spans.is_empty());
 }
 
 #[test]
