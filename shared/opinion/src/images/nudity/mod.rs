@@ -31,7 +31,6 @@ impl Nudity {
             let [b, g, r] = MEAN;
             [f32::from(*blue) - b, f32::from(*green) - g, f32::from(*red) - r]
         };
-        std::fs::write("/tmp/eyes/deg.raw", jpeg::degraded(&middle).as_raw()).unwrap();
         let values = jpeg::degraded(&middle).pixels().flat_map(less).collect();
         let output = self.0.run_first(&Tensor::F32(vec![1, CROP as usize, CROP as usize, 3], values))?;
         match output {
