@@ -1,7 +1,8 @@
 """Renders the sentences of pictures.json into pictures, two a pair: the same pictures every time, with the pinned packages.
 
-    .tools/eyes-bench/bin/python infra/eyes/pictures.py FOLDER
+    .tools/eyes-bench/bin/python infra/eyes/pictures.py FOLDER [SERIES]
 
+A series, 0 unless given, draws other fonts, sizes and colours for the same words: what was chosen on one is tried on another.
 FOLDER gets 100 JPEG, PNG and WebP files and labels.jsonl, a line a picture: {"file", "text", "evasion", "hateful"}.
 Twins share font, size, colours and everything else, so that only the words tell them apart.
 """
@@ -22,9 +23,9 @@ STYLED = ["DejaVuSerif-BoldItalic", "DejaVuSans-BoldOblique", "STIXGeneralBolIta
 PAPERS = [(255, 255, 255), (250, 240, 215), (20, 24, 40), (200, 225, 245), (245, 215, 60), (60, 110, 70)]
 
 
-def recipe(index, evasion):
-    """Everything about a picture but its words, drawn by the pair's number."""
-    draw = random.Random(index)
+def recipe(index, evasion, series):
+    """Everything about a picture but its words, drawn by the pair's number and the series."""
+    draw = random.Random(index + 10_000 * series)
     paper = draw.choice(PAPERS)
     dark = sum(paper) < 330
     ink = draw.choice([(255, 255, 255), (255, 235, 120)] if dark else [(0, 0, 0), (120, 10, 20), (15, 30, 110)])
@@ -118,12 +119,12 @@ def encoded(picture, made):
     return out.getvalue()
 
 
-def main(folder):
+def main(folder, series):
     folder.mkdir(parents=True, exist_ok=True)
     pairs = json.loads((Path(__file__).parent / "pictures.json").read_text())["pairs"]
     labels = []
     for index, pair in enumerate(pairs):
-        made = recipe(index, pair["evasion"])
+        made = recipe(index, pair["evasion"], series)
         for kind in ["hateful", "harmless"]:
             picture, words = render(pair[kind], made)
             name = f"{index:02}-{kind}.{made['file']}"
@@ -134,6 +135,6 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) == 3 else 0)

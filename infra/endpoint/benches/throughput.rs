@@ -21,7 +21,7 @@ mod client;
 mod load;
 #[path = "throughput/made_up.rs"]
 mod made_up;
-#[path = "../../../shared/opinion/tests/common/mod.rs"]
+#[path = "../../../shared/opinion/tests/tiny/mod.rs"]
 mod tiny;
 
 use std::path::{Path, PathBuf};

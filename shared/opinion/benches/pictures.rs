@@ -105,19 +105,20 @@ fn main() {
 
     let score = |text: &str| if text.is_empty() { 0.0 } else { reader.read(text).unwrap().calibrated };
     let mut ours = Vec::new();
-    let mut joined = Vec::new();
+    let mut highest = Vec::new();
     for label in &labels {
         let seen = eyes.look(&std::fs::read(folder.join(&label.file)).unwrap(), &reader).unwrap();
         let lines: Vec<&str> = seen.lines.iter().map(|line| line.text.as_str()).collect();
         if std::env::var_os("VERBOSE").is_some() {
             println!("{} {:?} {:.2}", label.file, lines, seen.text.as_ref().map_or(0.0, |text| text.calibrated));
         }
+        let line = seen.lines.iter().map(|line| line.score).fold(0.0, f64::max);
+        highest.push(outcome(label, &lines, line.max(seen.text.as_ref().map_or(0.0, |text| text.calibrated)), &score));
         ours.push(outcome(label, &lines, seen.text.map_or(0.0, |text| text.calibrated), &score));
-        joined.push(outcome(label, &lines, score(&lines.join(" ")), &score));
     }
     table("ours", &labels, &ours);
-    println!("\nall lines joined alone, without the highest line:");
-    decisions(&joined);
+    println!("\nours, were the highest of all lines joined and each line to count:");
+    decisions(&highest);
 
     if let Some(peers) = rows(&folder.join("rapidocr.jsonl")) {
         let read = |label: &Label| peers.iter().find(|row| row["file"] == label.file.as_str()).unwrap();

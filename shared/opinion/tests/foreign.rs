@@ -1,12 +1,12 @@
 //! Models of somebody else's: what agrees is served, what does not is refused with an error that says what to change.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
-mod common;
+mod tiny;
 
 use std::error::Error;
 use std::fs;
 
-use common::{Files, Graph, PLAIN, library, probability};
+use tiny::{Files, Graph, PLAIN, library, probability};
 use opinion::{Foreign, Reader};
 use scoring::{Device, Execution};
 use serde_json::{Value, json};

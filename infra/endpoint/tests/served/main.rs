@@ -9,5 +9,5 @@ mod fakes;
 mod overload;
 mod process;
 mod real;
-#[path = "../../../../shared/opinion/tests/common/mod.rs"]
+#[path = "../../../../shared/opinion/tests/tiny/mod.rs"]
 mod tiny;

@@ -14,6 +14,8 @@ use crate::protocol::MAX_IMAGE_BYTES;
 pub const MAX_PIXELS: u64 = 25_000_000;
 /// The most that a decoder may allocate for pixels: 25 million of 8 bytes, and a little.
 const MAX_ALLOCATION: u64 = 256 * 1024 * 1024;
+/// The most that a PNG may unpack beside its pixels: colour profiles are a megabyte at most.
+const MAX_PNG_EXTRAS: u64 = 8 * 1024 * 1024;
 /// What is looked at has no more pixels than this: larger images are reduced by averaging, which keeps text of 16 pixels readable in
 /// images of up to four times as many.
 const MAX_WORKING_PIXELS: f64 = 4_000_000.0;
@@ -48,7 +50,8 @@ fn decode_unguarded(file: &[u8]) -> Result<Decoded, ImageError> {
         return Err(ImageError::Broken);
     }
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_ALLOCATION);
+    // The decoder of PNG counts what is packed beside the pixels, that of GIF the pixels of a frame.
+    limits.max_alloc = Some(if format == ImageFormat::Png { MAX_PNG_EXTRAS } else { MAX_ALLOCATION });
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| reason(&error))?;

@@ -35,8 +35,7 @@ pub struct Seen {
     pub pdq: Option<String>,
     /// Lines of text, in reading order.
     pub lines: Vec<Line>,
-    /// What the text model says: the higher of all lines joined and the highest line alone; spans are places in the lines joined by spaces.
-    /// `None` where no line was read.
+    /// What the text model says of all lines together, joined by spaces; `None` where no line was read.
     pub text: Option<TextOpinion>,
 }
 

@@ -1,220 +1,158 @@
-//! Tiny models of somebody else's, written here: words have a weight each, and what a text comes to is their sum.
+//! What the tests of eyes share: where things are, pictures of formulas, and hostile files.
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
+    clippy::panic,
     dead_code,
-    reason = "a test may fail by panicking, not each test uses all, and where the library is, is the machine's business"
+    reason = "a test may fail by panicking, and not each test uses all"
 )]
 
-use std::fs;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use domain::sha256_hex;
-use serde_json::{Value, json};
+use domain::ModelRef;
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use opinion::images::ModelEyes;
+use opinion::{Reader, ReaderError, TextOpinion};
+use scoring::Onnx;
 
-/// ONNX Runtime's library: `MODERATO_ONNXRUNTIME`, or what `make tools` installed.
-pub fn library() -> PathBuf {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/onnxruntime/libonnxruntime.so");
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// ONNX Runtime: `MODERATO_ONNXRUNTIME`, or what `make tools` installed.
+#[expect(clippy::disallowed_methods, reason = "where the library is, is the machine's business")]
+pub fn onnx() -> Onnx {
+    let installed = root().join(".tools/onnxruntime/libonnxruntime.so");
     let library = std::env::var_os("MODERATO_ONNXRUNTIME").map_or(installed, PathBuf::from);
     assert!(library.exists(), "there is no `{}`: run `make tools`, or set MODERATO_ONNXRUNTIME", library.display());
-    library
+    scoring::init(&library).unwrap()
 }
 
-/// Words and their weights, by id. A pad weighs much, so that one that counts is seen.
-pub const WORDS: [(&str, f32); 8] = [
-    ("[PAD]", 100.0),
-    ("[UNK]", 0.0),
-    ("[CLS]", -0.5),
-    ("[SEP]", 0.25),
-    ("good", -1.0),
-    ("bad", 1.5),
-    ("awful", 3.0),
-    ("fine", -0.3),
-];
-
-/// The probability of words, as the card promises it.
-pub fn probability(words: &[&str]) -> f64 {
-    let weight =
-        |word: &&str| WORDS.iter().find(|(known, _)| known == word).map_or(0.0, |(_, weight)| f64::from(*weight));
-    let sum: f64 = ["[CLS]", "[SEP]"].iter().chain(words).map(weight).sum();
-    1.0 / (1.0 + (-sum).exp())
+pub fn eyes() -> ModelEyes {
+    opinion::images::load(&onnx(), &root().join(".tools/eyes")).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What a graph is made of.
-#[derive(Clone, Copy)]
-pub struct Graph {
-    /// Whether it takes a mask.
-    pub mask: bool,
-    /// Whether it quantises by the values of the whole batch, as `quantize_dynamic` does.
-    pub quantised: bool,
-}
+/// A text model that says how many letters a text has, as a share of a hundred.
+pub struct Letters(pub ModelRef);
 
-pub const PLAIN: Graph = Graph { mask: true, quantised: false };
-
-/// `[rows, 2]` logits: 0, and the sum of the words' weights.
-pub fn graph(graph: Graph) -> Vec<u8> {
-    let embeddings: Vec<f32> = WORDS.iter().flat_map(|(_, weight)| [*weight, 1.0]).collect();
-    let mut nodes = vec![onnx::node("Gather", &["embeddings", "input_ids"], &["embedded"], &[("axis", 0)])];
-    let mut last = "embedded";
-    if graph.mask {
-        nodes.push(onnx::node("Cast", &["attention_mask"], &["mask"], &[("to", 1)]));
-        nodes.push(onnx::node("Unsqueeze", &["mask", "two"], &["wide"], &[]));
-        nodes.push(onnx::node("Mul", &[last, "wide"], &["masked"], &[]));
-        last = "masked";
+impl Default for Letters {
+    fn default() -> Self {
+        Self(ModelRef { name: "letters".to_owned(), version: "1".to_owned(), sha256: String::new() })
     }
-    if graph.quantised {
-        nodes.push(onnx::node("DynamicQuantizeLinear", &[last], &["q", "scale", "zero"], &[]));
-        nodes.push(onnx::node("DequantizeLinear", &["q", "scale", "zero"], &["dequantised"], &[]));
-        last = "dequantised";
-    }
-    nodes.push(onnx::node("ReduceSum", &[last, "one"], &["sum"], &[("keepdims", 0)]));
-    nodes.push(onnx::node("MatMul", &["sum", "classes"], &["logits"], &[]));
-    let weights = [
-        onnx::floats("embeddings", &[WORDS.len(), 2], &embeddings),
-        onnx::floats("classes", &[2, 2], &[0.0, 1.0, 0.0, 0.0]),
-        onnx::ints("one", &[1]),
-        onnx::ints("two", &[2]),
-    ];
-    let inputs: &[&str] = if graph.mask { &["input_ids", "attention_mask"] } else { &["input_ids"] };
-    onnx::model(&nodes, &weights, inputs, "logits")
 }
 
-/// Splits at blanks, lowers, and pads and cuts as files of `sentence-transformers` do: both must not count.
-pub fn tokenizer() -> Vec<u8> {
-    let vocabulary: serde_json::Map<_, _> =
-        WORDS.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), json!(id))).collect();
-    let special = |id: usize| json!({ "id": WORDS[id].0, "ids": [id], "tokens": [WORDS[id].0] });
-    let piece = |id: usize| json!({ "SpecialToken": { "id": WORDS[id].0, "type_id": 0 } });
-    let first = json!({ "Sequence": { "id": "A", "type_id": 0 } });
-    let second = json!({ "Sequence": { "id": "B", "type_id": 0 } });
-    let added = |id: usize| {
-        json!({ "id": id, "content": WORDS[id].0, "single_word": false, "lstrip": false, "rstrip": false,
-            "normalized": false, "special": true })
+impl Reader for Letters {
+    fn model(&self) -> &ModelRef {
+        &self.0
+    }
+
+    fn supports(&self, _: Option<&str>) -> bool {
+        true
+    }
+
+    fn rows(&self, _: &str) -> Vec<Vec<i64>> {
+        Vec::new()
+    }
+
+    fn most_rows(&self) -> usize {
+        1
+    }
+
+    fn run(&self, _: &[&[i64]]) -> Result<Vec<Vec<f32>>, ReaderError> {
+        Ok(Vec::new())
+    }
+
+    fn conclude(&self, text: &str, _: &[Vec<f32>]) -> Result<TextOpinion, ReaderError> {
+        let share = text.chars().filter(|c| c.is_alphabetic()).count() as f64 / 100.0;
+        Ok(TextOpinion { raw: share, calibrated: share, model: self.0.clone(), spans: Vec::new() })
+    }
+}
+
+fn triangle(value: u64, half: u64) -> u64 {
+    (value % (2 * half)).abs_diff(half) * 255 / half
+}
+
+/// Stripes and rings; whole numbers, so that they are the same pixels in any language.
+pub fn pattern(kind: u64, width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let (x, y) = (u64::from(x), u64::from(y));
+        let red = (triangle(3 * x + 2 * y, 211 + 31 * kind) + triangle(x * y / (40 + 9 * kind), 97)) / 2;
+        let green = triangle(x * x / (50 + kind) + 5 * y, 173 + 17 * kind);
+        let blue = triangle(7 * y + x * (kind + 1), 131);
+        Rgb([red as u8, green as u8, blue as u8])
+    })
+}
+
+pub fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(image.clone()).write_to(&mut file, format).unwrap();
+    file.into_inner()
+}
+
+pub fn jpeg(image: &RgbImage, quality: u8) -> Vec<u8> {
+    let mut file = Vec::new();
+    image.write_with_encoder(image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, quality)).unwrap();
+    file
+}
+
+/// A chunk of a PNG file.
+pub fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let mut crc = flate2::Crc::new();
+    crc.update(kind);
+    crc.update(data);
+    [&(data.len() as u32).to_be_bytes(), kind.as_slice(), data, &crc.sum().to_be_bytes()].concat()
+}
+
+/// So many zeros, compressed.
+pub fn zeros(count: usize) -> Vec<u8> {
+    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let block = vec![0; 1 << 20];
+    for start in (0..count).step_by(block.len()) {
+        packed.write_all(&block[..block.len().min(count - start)]).unwrap();
+    }
+    packed.finish().unwrap()
+}
+
+/// A whole PNG of these sides, bits and colour type, all zeros, with more chunks before its pixels.
+pub fn png(width: u32, height: u32, bits: u8, colour: u8, bytes_a_row: usize, more: &[u8]) -> Vec<u8> {
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[bits, colour, 0, 0, 0]].concat();
+    let pixels = zeros((bytes_a_row + 1) * height as usize);
+    [b"\x89PNG\r\n\x1a\n".as_slice(), &chunk(b"IHDR", &header), more, &chunk(b"IDAT", &pixels), &chunk(b"IEND", b"")]
+        .concat()
+}
+
+/// Files that want to be more than they are, by name.
+pub fn hostile() -> Vec<(&'static str, Vec<u8>)> {
+    let gif = |width: u16, height: u16| {
+        let sides = [width.to_le_bytes(), height.to_le_bytes()].concat();
+        let frame = [&[0x2c, 0, 0, 0, 0], &sides[..], &[0, 2, 2, 0x4c, 0x01, 0, 0x3b]].concat();
+        [b"GIF89a".as_slice(), &sides, &[0x80, 0, 0, 0, 0, 0, 255, 255, 255], &frame].concat()
     };
-    let file = json!({
-        "version": "1.0",
-        "truncation": { "direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0 },
-        "padding": { "strategy": { "Fixed": 128 }, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
-            "pad_type_id": 0, "pad_token": "[PAD]" },
-        "added_tokens": [added(0), added(1), added(2), added(3)],
-        "normalizer": { "type": "Lowercase" },
-        "pre_tokenizer": { "type": "Whitespace" },
-        "post_processor": { "type": "TemplateProcessing",
-            "single": [piece(2), first, piece(3)], "pair": [piece(2), first, piece(3), second, piece(3)],
-            "special_tokens": { "[CLS]": special(2), "[SEP]": special(3) } },
-        "decoder": null,
-        "model": { "type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]" },
-    });
-    file.to_string().into_bytes()
-}
-
-/// Golden vectors that agree.
-pub fn golden(tolerance: f64) -> Vec<u8> {
-    let texts: [&[&str]; 4] = [&["good"], &["bad", "bad"], &["awful", "fine", "good", "fine", "good"], &[]];
-    let line = |words: &&[&str]| {
-        json!({ "text": words.join(" "), "probability": probability(words), "tolerance": tolerance }).to_string() + "\n"
+    let bomb = zeros(200 << 20);
+    let text = chunk(b"zTXt", &[b"Comment\0\0", bomb.as_slice()].concat());
+    let profile = chunk(b"iCCP", &[b"x\0\0", bomb.as_slice()].concat());
+    let huge_webp = {
+        let canvas = [&[0x10, 0, 0, 0][..], &[0xff, 0xff, 0xff], &[0xff, 0x0f, 0]].concat();
+        let body = [b"WEBPVP8X".as_slice(), &10_u32.to_le_bytes(), &canvas].concat();
+        [b"RIFF".as_slice(), &(body.len() as u32).to_le_bytes(), &body].concat()
     };
-    texts.iter().map(line).collect::<String>().into_bytes()
-}
-
-/// The files of a model.
-pub struct Files {
-    pub model: Vec<u8>,
-    pub tokenizer: Vec<u8>,
-    pub golden: Vec<u8>,
-    pub card: Value,
-}
-
-impl Files {
-    /// That agree with each other.
-    pub fn of(graph: Graph) -> Self {
-        let mask = if graph.mask { json!("attention_mask") } else { Value::Null };
-        let card = json!({
-            "schema": "foreign/1", "name": "tiny", "version": "1", "license": "CC0-1.0", "harm": "hate",
-            "languages": ["en"], "max_tokens": 8, "inputs": { "ids": "input_ids", "attention_mask": mask },
-            "output": { "name": "logits", "index": 1, "activation": "softmax" }, "calibration": null,
-        });
-        let golden = golden(if graph.quantised { 0.05 } else { 1e-5 });
-        Self { model: self::graph(graph), tokenizer: tokenizer(), golden, card }
-    }
-
-    /// Writes them, with the digests that they have.
-    pub fn write(&self, folder: &Path) {
-        let mut card = self.card.clone();
-        let mut digests = serde_json::Map::new();
-        let files = [("model.onnx", &self.model), ("tokenizer.json", &self.tokenizer), ("golden.jsonl", &self.golden)];
-        for (name, bytes) in files {
-            fs::write(folder.join(name), bytes).unwrap();
-            digests.insert(name.to_owned(), json!(sha256_hex(bytes)));
-        }
-        card["files"] = Value::Object(digests);
-        fs::write(folder.join("card.json"), card.to_string()).unwrap();
-    }
-}
-
-/// As much of the ONNX format (IR version 8, operator set 17) as these graphs need. Field numbers are those of `onnx.proto`.
-pub mod onnx {
-    fn varint(mut value: u64, out: &mut Vec<u8>) {
-        while value > 127 {
-            out.push((value & 127) as u8 | 128);
-            value >>= 7;
-        }
-        out.push(value as u8);
-    }
-
-    fn number(field: u64, value: u64) -> Vec<u8> {
-        let mut out = Vec::new();
-        varint(field << 3, &mut out);
-        varint(value, &mut out);
-        out
-    }
-
-    fn bytes(field: u64, value: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        varint(field << 3 | 2, &mut out);
-        varint(value.len() as u64, &mut out);
-        out.extend(value);
-        out
-    }
-
-    /// A node whose attributes are whole numbers.
-    pub fn node(op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, u64)]) -> Vec<u8> {
-        let attribute =
-            |(name, value): &(&str, u64)| [bytes(1, name.as_bytes()), number(3, *value), number(20, 2)].concat();
-        let inputs = inputs.iter().flat_map(|name| bytes(1, name.as_bytes()));
-        let outputs = outputs.iter().flat_map(|name| bytes(2, name.as_bytes()));
-        let attributes = attributes.iter().flat_map(|one| bytes(5, &attribute(one)));
-        inputs.chain(outputs).chain(bytes(4, op.as_bytes())).chain(attributes).collect()
-    }
-
-    pub fn floats(name: &str, shape: &[usize], values: &[f32]) -> Vec<u8> {
-        tensor(name, shape, 1, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-    }
-
-    pub fn ints(name: &str, values: &[i64]) -> Vec<u8> {
-        tensor(name, &[values.len()], 7, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-    }
-
-    fn tensor(name: &str, shape: &[usize], kind: u64, raw: Vec<u8>) -> Vec<u8> {
-        let dimensions = shape.iter().flat_map(|size| number(1, *size as u64)).collect();
-        [dimensions, number(2, kind), bytes(8, name.as_bytes()), bytes(9, &raw)].concat()
-    }
-
-    fn value(name: &str, kind: u64, shape: &[&str]) -> Vec<u8> {
-        let dimensions: Vec<u8> = shape.iter().flat_map(|size| bytes(1, &bytes(2, size.as_bytes()))).collect();
-        let tensor = [number(1, kind), bytes(2, &dimensions)].concat();
-        [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
-    }
-
-    /// A model of inputs int64 `[rows, tokens]` and an output float32 `[rows, classes]`.
-    pub fn model(nodes: &[Vec<u8>], weights: &[Vec<u8>], inputs: &[&str], output: &str) -> Vec<u8> {
-        let nodes = nodes.iter().flat_map(|node| bytes(1, node));
-        let weights = weights.iter().flat_map(|tensor| bytes(5, tensor));
-        let inputs = inputs.iter().flat_map(|name| bytes(11, &value(name, 7, &["rows", "tokens"])));
-        let output = bytes(12, &value(output, 1, &["rows", "classes"]));
-        let graph: Vec<u8> = nodes.chain(bytes(2, b"tiny")).chain(weights).chain(inputs).chain(output).collect();
-        let operators = [bytes(1, b""), number(2, 17)].concat();
-        [number(1, 8), bytes(7, &graph), bytes(8, &operators)].concat()
-    }
+    let mut tall_jpeg = jpeg(&pattern(0, 64, 64), 80);
+    let sof = tall_jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    tall_jpeg[sof + 5..sof + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
+    vec![
+        ("a PNG of 100 megapixels", png(10_000, 10_000, 8, 0, 10_000, &[])),
+        ("a PNG of 24 megapixels of 8 bytes", png(6_000, 4_000, 16, 6, 48_000, &[])),
+        ("a PNG that says 65535 by 65535", png(65_535, 65_535, 8, 6, 0, &[])),
+        ("a PNG with 200 MB of packed text", png(64, 64, 8, 2, 192, &text)),
+        ("a PNG with a packed profile of 200 MB", png(64, 64, 8, 2, 192, &profile)),
+        ("a PNG whose pixels go on for 200 MB", {
+            let header = [&64_u32.to_be_bytes()[..], &64_u32.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+            [b"\x89PNG\r\n\x1a\n".as_slice(), &chunk(b"IHDR", &header), &chunk(b"IDAT", &bomb), &chunk(b"IEND", b"")]
+                .concat()
+        }),
+        ("a GIF of 65535 by 65535", gif(65_535, 65_535)),
+        ("a GIF of 5000 by 5000 with one pixel", gif(5_000, 5_000)),
+        ("a JPEG that says 65535 by 65535", tall_jpeg),
+        ("a WebP of 16 million by 4096", huge_webp),
+    ]
 }

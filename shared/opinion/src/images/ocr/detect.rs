@@ -28,7 +28,7 @@ const STEP: f32 = 32.0;
 pub struct Detector(Graph);
 
 impl Detector {
-    pub fn new(graph: Graph) -> Self {
+    pub(super) fn new(graph: Graph) -> Self {
         Self(graph)
     }
 

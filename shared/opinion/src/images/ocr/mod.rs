@@ -1,6 +1,7 @@
 //! Optical character recognition with the weights of PP-OCR: where text is, which way up, what it says, in which order to read it.
 //!
-//! The steps are PaddleOCR's, as RapidOCR has them, with four differences: crops are sampled once from the image instead of twice; a gap
+//! The steps are PaddleOCR's, as RapidOCR has them, with five differences: pale images are stretched to the full range of
+//! brightness; crops are sampled once from the image instead of twice; a gap
 //! in which a space is likely gets one, since the model for Chinese and English likes to leave it out; a line that was turned by 90° is
 //! read both ways up, since the angle model is unsure of those; and lines are ordered along the direction of their text, not of the image.
 
@@ -38,6 +39,9 @@ pub const MAX_FOUND: usize = 64;
 /// What is recognised with less confidence is no text. RapidOCR's value.
 const LEAST_CONFIDENCE: f64 = 0.5;
 
+/// Images with a smaller range of brightness, of 255, are stretched before text is looked for.
+const LEAST_RANGE: f32 = 128.0;
+
 /// Reads text in images.
 #[derive(Debug)]
 pub struct Ocr {
@@ -59,6 +63,8 @@ impl Ocr {
 
     /// All text of an image, in reading order.
     pub fn read(&self, image: &RgbImage) -> Result<Vec<Found>, GraphError> {
+        let stretched = stretched(image);
+        let image = stretched.as_ref().unwrap_or(image);
         let mut found = Vec::new();
         for quad in self.detect(image)? {
             found.extend(self.recognise(image, &quad)?);
@@ -96,4 +102,49 @@ impl Ocr {
 fn planes(image: &RgbImage) -> Vec<f32> {
     let channel = |at: usize| image.as_raw().iter().skip(at).step_by(3).map(|value| f32::from(*value) / 127.5 - 1.0);
     channel(2).chain(channel(1)).chain(channel(0)).collect()
+}
+
+/// An image whose brightness has little range, as a copy in which it has all; `None` where it has enough. The darkest and brightest
+/// thousandths do not count.
+fn stretched(image: &RgbImage) -> Option<RgbImage> {
+    let mut counts = [0_u32; 256];
+    for value in image.as_raw() {
+        if let Some(count) = counts.get_mut(usize::from(*value)) {
+            *count += 1;
+        }
+    }
+    let ignored = (image.as_raw().len() / 1000) as u32;
+    let dark = end(counts.iter(), ignored)? as f32;
+    let bright = 255.0 - end(counts.iter().rev(), ignored)? as f32;
+    let range = bright - dark;
+    if range >= LEAST_RANGE || range < 2.0 {
+        return None;
+    }
+    let mut copy = image.clone();
+    copy.iter_mut().for_each(|value| *value = ((f32::from(*value) - dark) * 255.0 / range).clamp(0.0, 255.0) as u8);
+    Some(copy)
+}
+
+/// The place of the count with which the sum exceeds what is left out.
+fn end<'a>(mut counts: impl Iterator<Item = &'a u32>, ignored: u32) -> Option<usize> {
+    let mut sum = 0;
+    counts.position(|count| {
+        sum += count;
+        sum > ignored
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn a_pale_image_is_stretched_and_no_other_is() {
+        let of = |dark: u8, bright: u8| RgbImage::from_fn(40, 40, |x, _| Rgb([if x < 10 { dark } else { bright }; 3]));
+        let pale = stretched(&of(200, 220)).unwrap();
+        assert_eq!((pale.get_pixel(0, 0), pale.get_pixel(39, 0)), (&Rgb([0; 3]), &Rgb([255; 3])));
+        assert_eq!(stretched(&of(20, 220)), None);
+        assert_eq!(stretched(&of(7, 7)), None);
+    }
 }

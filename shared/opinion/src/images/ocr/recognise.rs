@@ -13,7 +13,7 @@ const LEAST_WIDTH: u32 = 320;
 const MAX_WIDTH: u32 = 3_200;
 /// How likely a space has to be between two characters to be written there. The model was trained on Chinese first, and gives the space
 /// between two English words a low probability more often than not.
-const SPACE: f32 = 0.05;
+const SPACE: f32 = 0.02;
 
 /// The model that recognises, with its characters.
 #[derive(Debug)]

@@ -1,4 +1,7 @@
-//! Yahoo's open_nsfw: how likely an image shows nudity.
+//! Yahoo's open_nsfw: how likely an image shows nudity. What comes before the graph is its package's preprocessing, a loss by JPEG included.
+
+mod jpeg;
+mod resize;
 
 use image::{Rgb, RgbImage, imageops};
 use scoring::{Graph, GraphError, Tensor};
@@ -21,14 +24,14 @@ impl Nudity {
 
     /// Probability of nudity, 0 to 1.
     pub fn probability(&self, image: &RgbImage) -> Result<f64, GraphError> {
-        let resized = imageops::resize(image, RESIZED, RESIZED, imageops::FilterType::Triangle);
+        let resized = resize::resized(image, RESIZED, RESIZED);
         let offset = (RESIZED - CROP) / 2;
         let middle = imageops::crop_imm(&resized, offset, offset, CROP, CROP).to_image();
         let less = |Rgb([red, green, blue]): &Rgb<u8>| {
             let [b, g, r] = MEAN;
             [f32::from(*blue) - b, f32::from(*green) - g, f32::from(*red) - r]
         };
-        let values = middle.pixels().flat_map(less).collect();
+        let values = jpeg::degraded(&middle).pixels().flat_map(less).collect();
         let output = self.0.run_first(&Tensor::F32(vec![1, CROP as usize, CROP as usize, 3], values))?;
         match output {
             Tensor::F32(_, values) => match values.as_slice() {
