@@ -86,6 +86,8 @@ bench: build ## beside the same job in Python: make bench [POSTS=posts a round] 
 	@$(STEP) 'Python packages of the other side' infra/tools.sh bench || echo 'skipped: the Python side; ours is measured alone'
 	@$(STEP) 'moderato and Python in turns' env $(if $(POSTS),POSTS=$(POSTS)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) $(if $(BOOTSTRAP),BOOTSTRAP=$(BOOTSTRAP)) cargo bench --quiet --locked --workspace --bench service
 	@$(STEP) 'a post stage by stage, and over a bare loop of ONNX Runtime' cargo bench --quiet --locked --workspace --bench model
+	@$(STEP) 'what second opinions cost' cargo bench --quiet --locked --workspace --bench cost
+	@$(STEP) 'the endpoint beside a bare loop, and under overload' cargo bench --quiet --locked --workspace --bench throughput
 	@if command -v valgrind >/dev/null && gungraun-runner --version >/dev/null 2>&1; then \
 	  $(STEP) 'instructions' cargo bench --quiet --locked --workspace --bench instructions; \
 	else \
