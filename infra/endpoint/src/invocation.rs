@@ -172,7 +172,7 @@ impl Asked {
             _ => None,
         };
         let images = done.get_mut(self.images).unwrap_or_default().iter_mut().map(|done| match done.take() {
-            Some(Done::Seen(Ok(seen))) => Outcome::Ok(seen),
+            Some(Done::Seen(Ok(seen))) => Outcome::Ok(*seen),
             Some(Done::Seen(Err(error))) => Outcome::Error(error),
             _ => Outcome::Error(ImageError::ModelFailed),
         });

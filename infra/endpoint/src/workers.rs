@@ -37,7 +37,7 @@ pub enum Done {
     /// Outputs of a row, or a code for why there are none.
     Row(Result<Vec<f32>, String>),
     /// What is seen.
-    Seen(Result<Seen, ImageError>),
+    Seen(Result<Box<Seen>, ImageError>),
     /// It waited too long and was not run.
     TooLate,
 }
@@ -197,7 +197,7 @@ fn run(jobs: Vec<Job>, panel: &Panel, metrics: &Metrics) {
                     Some(eyes) => eyes.look(&file, panel.reader.as_ref()),
                     None => Err(ImageError::ModelFailed),
                 });
-                job.done(Done::Seen(seen.unwrap_or(Err(ImageError::ModelFailed))));
+                job.done(Done::Seen(seen.unwrap_or(Err(ImageError::ModelFailed)).map(Box::new)));
             }
         }
     }

@@ -229,7 +229,8 @@ impl Foreign {
             let outputs = self.run(batch).map_err(|error| format!("a batch of golden vectors fails: {error}"))?;
             for (outputs, alone) in outputs.iter().zip(&mut alone) {
                 let found = self.probability(outputs).map_err(|error| error.to_string())?;
-                if !((found - alone).abs() <= BATCH_TOLERANCE) {
+                let agrees = (found - alone).abs() <= BATCH_TOLERANCE;
+                if !agrees {
                     return Err(format!("a golden vector gives {alone:.6} alone and {found:.6} in a batch"));
                 }
             }

@@ -87,7 +87,7 @@ impl Graph {
             }
             Device::Auto => match on_cuda(0) {
                 Ok(session) => (session, Device::Cuda(0), None),
-                Err(error) => (on_cpu()?, Device::Cpu, Some(error.to_string())),
+                Err(error) => (on_cpu()?, Device::Cpu, Some(error.to_string().trim().to_owned())),
             },
         };
         let inputs = session.inputs().iter().map(|input| input.name().to_owned()).collect();

@@ -89,8 +89,9 @@ pub fn closed(
                 while started.elapsed() < time {
                     let (body, rows) = &work[at % work.len()];
                     let answer = client.post(media_type, body).unwrap();
-                    assert_eq!(answer.status, 200, "{}", answer.text());
-                    count.fetch_add(*rows, Ordering::Relaxed);
+                    // A machine that others keep busy may make one wait too long: it does not count.
+                    assert!([200, 503].contains(&answer.status), "{}", answer.text());
+                    count.fetch_add(if answer.status == 200 { *rows } else { 0 }, Ordering::Relaxed);
                     at += 1;
                 }
             });

@@ -135,8 +135,9 @@ fn stopping_finishes_what_is_held_and_takes_no_more() {
     let fake = Fake::new(1);
     let served = Served::with(&fake, &[]);
     fake.close();
-    let (first, second) = (served.asking(&["1"]), served.asking(&["2"]));
-    served.holds(2);
+    let first = served.asking(&["1"]);
+    fake.begun(1);
+    let second = served.asking(&["2"]);
     served.waits(1);
     let (mut client, address) = (served.client(), served.address());
     let Served { runtime, server } = served;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::client::Answer;
-use crate::fakes::{Fake, Served, kind};
+use crate::fakes::{Fake, Served, kind, until};
 
 #[test]
 fn no_more_rows_wait_than_the_bound_and_the_rest_is_told_to_come_again() {
@@ -15,7 +15,7 @@ fn no_more_rows_wait_than_the_bound_and_the_rest_is_told_to_come_again() {
     fake.begun(1);
     let asked: Vec<_> = (0..40).map(|number| served.asking(&[&format!("{number} 1; 2")])).collect();
     // Four requests of two rows each fit; the others are answered while the model stands still.
-    served.holds(5);
+    until(|| served.server.app.metrics.text().contains("endpoint_requests_total{status=\"429\"} 36\n"));
     assert_eq!(served.client().get("/ping").unwrap().status, 200);
     assert!(served.server.app.metrics.queue_peak() <= 8);
     fake.open();
