@@ -6,6 +6,8 @@ import uuid
 
 import samples
 
+from cloud import ROOT
+
 
 def test_template_deploys_with_everything_switched_on(stack):
     mappings = stack.client("lambda").list_event_source_mappings()["EventSourceMappings"]
@@ -26,6 +28,14 @@ def test_escalate_is_told_where_everything_is(stack):
     assert (told["SECOND_OPINION"], told["ENDPOINT_NAME"]) == ("on", "theirs")
     for name in ("DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ARTIFACTS_BUCKET"):
         assert told[name] == stack.variables[name]
+
+
+def test_each_function_carries_the_models_it_needs(stack):
+    def models(function: str) -> set[str]:
+        return {path.name for path in (stack.cloud.folder / "build" / function / "models").iterdir()}
+
+    eyes = {"eyes"} if (ROOT / ".tools" / "eyes").exists() else set()
+    assert (models("ScoreFunction"), models("EscalateFunction")) == ({"minilm-cascade"}, {"minilm-cascade"} | eyes)
 
 
 def new_post() -> dict:

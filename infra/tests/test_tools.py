@@ -11,7 +11,7 @@ import time
 
 import pytest
 from cloud import ROOT, CloudError, LocalCloud, free_port
-from deploy import release_binary
+from deploy import fingerprint, fingerprint_of, release_binary
 
 LIBRARY = ROOT / ".tools" / "onnxruntime" / "libonnxruntime.so"
 MACHINE = os.uname().machine
@@ -180,6 +180,19 @@ def test_local_cloud_listens_on_loopback_only(tmp_path):
         assert listening and set(listening) == {"0100007F"}
     finally:
         cloud.stop()
+
+
+def test_fingerprint_sees_what_a_deployment_would(tmp_path):
+    program, folder = tmp_path / "program", tmp_path / "folder"
+    folder.mkdir()
+    program.write_text("a")
+    seen = {fingerprint_of([program, folder])}
+    for change in (lambda: program.write_text("b"), lambda: (folder / "model").write_text("a"), lambda: (folder / "model").rename(folder / "m")):
+        change()
+        seen.add(fingerprint_of([program, folder]))
+    assert len(seen) == 4
+    assert fingerprint_of([program, folder]) in seen
+    assert fingerprint({"EndpointName": ""}) != fingerprint({"EndpointName": "moderato-local"})
 
 
 def test_overrides_keep_the_rest_of_the_stage():
