@@ -315,6 +315,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_asked_is_told_in_words() {
+        let sample = include_str!("../../events/messages/decision.json");
+        let mut record: DecisionRecord = serde_json::from_str(sample).unwrap();
+        let told = |record: &DecisionRecord| second_opinion(record);
+        assert_eq!(told(&record), "endpoint");
+        record.second_opinion = Some(Consulted {
+            by: Adviser::Lambda,
+            state: ScoreState::Unavailable,
+            why: Some("late".to_owned()),
+            model: None,
+        });
+        assert_eq!(told(&record), "no lambda: late");
+        let records = Records::from([((record.post_id.clone(), record.revision), record.clone())]);
+        assert_eq!(opinions(&records).as_deref(), Some("second opinions: 1 no lambda: late"));
+        (record.second_opinion, record.provisional) = (None, true);
+        assert_eq!(told(&record), "waits");
+        record.provisional = false;
+        assert_eq!((told(&record).as_str(), opinions(&Records::new())), ("", None));
+    }
+
+    #[test]
     fn percentiles_are_nearest_ranks() {
         let values: Vec<i64> = (1..=200).collect();
         let of = |percent| percentile(&values, percent);

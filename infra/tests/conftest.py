@@ -12,7 +12,7 @@ import time
 import pytest
 
 from cloud import LocalCloud, free_port
-from deploy import deploy, local_variables, release_binary
+from deploy import FUNCTIONS, deploy, local_variables, release_binary
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the SAM transform wants one
 
@@ -74,7 +74,7 @@ class Stack:
 @pytest.fixture(scope="session")
 def stack():
     """One stack for all tests; started once, on a free port, stopped and deleted afterwards."""
-    assert release_binary().exists(), "the score function is not built: run `make build` first"
+    assert all(release_binary(name).exists() for name in FUNCTIONS), "the functions are not built: run `make build` first"
     folder = pathlib.Path(tempfile.mkdtemp(prefix="moderato-test-"))
     cloud = LocalCloud(folder, free_port())
     try:
@@ -90,6 +90,7 @@ def stack():
                 "PostsEventBus": "default",
                 "ContentBuckets": content_bucket,
                 "ProducerAccounts": "111122223333,444455556666",
+                "EndpointName": "theirs",
             },
         )
         yield Stack(cloud, local_variables(cloud), topic, content_bucket)

@@ -108,6 +108,20 @@ def test_redrive_is_dry_first_and_then_decides(published, tmp_path):
     assert published.waiting("POSTS_DLQ_URL") == 0
 
 
+def test_redrive_puts_escalations_back_where_they_came_from(published):
+    queue, dlq = (published.variables[f"ESCALATIONS_{name}_URL"] for name in ("QUEUE", "DLQ"))
+    body = f"no escalation {uuid.uuid4()}"
+    published.client("sqs").send_message(QueueUrl=dlq, MessageBody=body)
+    assert "1 messages lie in the dead-letter queue of escalations; nothing was moved" in moderato(published, "redrive")
+    assert moderato(published, "tail", "escalations-dlq") == body + "\n"
+    try:
+        assert "1 messages moved back of escalations, 0 could not" in moderato(published, "redrive", "--run")
+        assert published.waiting("ESCALATIONS_DLQ_URL") == published.waiting("POSTS_DLQ_URL") == 0
+        moderato(published, "tail", "escalations")
+    finally:
+        published.client("sqs").purge_queue(QueueUrl=queue)
+
+
 def test_features_reach_the_decision(published, tmp_path):
     author = f"u-{uuid.uuid4()}"
     rows = tmp_path / "features.jsonl"

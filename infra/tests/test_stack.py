@@ -6,16 +6,36 @@ import uuid
 
 import samples
 
+from cloud import ROOT
+
 
 def test_template_deploys_with_everything_switched_on(stack):
-    (mapping,) = stack.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["BatchSize"] == 10
+    mappings = stack.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    assert len(mappings) == 2
+    for mapping in mappings:
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert mapping["BatchSize"] == 10
     queue = stack.client("sqs").get_queue_attributes(QueueUrl=stack.variables["POSTS_QUEUE_URL"], AttributeNames=["All"])
     policy = json.loads(queue["Attributes"]["Policy"])
     assert {s["Sid"] for s in policy["Statement"]} == {
         "OnlyOverTls", "OwnBucket", "ContentBuckets", "ProducerAccounts", "Topic", "EventBus",
     }  # fmt: skip
+
+
+def test_escalate_is_told_where_everything_is(stack):
+    configuration = stack.client("lambda").get_function_configuration(FunctionName=stack.variables["ESCALATE_FUNCTION"])
+    told = configuration["Environment"]["Variables"]
+    assert (told["SECOND_OPINION"], told["ENDPOINT_NAME"]) == ("on", "theirs")
+    for name in ("DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ARTIFACTS_BUCKET"):
+        assert told[name] == stack.variables[name]
+
+
+def test_each_function_carries_the_models_it_needs(stack):
+    def models(function: str) -> set[str]:
+        return {path.name for path in (stack.cloud.folder / "build" / function / "models").iterdir()}
+
+    eyes = {"eyes"} if (ROOT / ".tools" / "eyes").exists() else set()
+    assert (models("ScoreFunction"), models("EscalateFunction")) == ({"minilm-cascade"}, {"minilm-cascade"} | eyes)
 
 
 def new_post() -> dict:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from cloud import ROOT, CloudError, LocalCloud, free_port
-from deploy import release_binary
+from deploy import fingerprint, fingerprint_of, release_binary
 
 LIBRARY = ROOT / ".tools" / "onnxruntime" / "libonnxruntime.so"
 MACHINE = os.uname().machine
@@ -182,6 +182,19 @@ def test_local_cloud_listens_on_loopback_only(tmp_path):
         cloud.stop()
 
 
+def test_fingerprint_sees_what_a_deployment_would(tmp_path):
+    program, folder = tmp_path / "program", tmp_path / "folder"
+    folder.mkdir()
+    program.write_text("a")
+    seen = {fingerprint_of([program, folder])}
+    for change in (lambda: program.write_text("b"), lambda: (folder / "model").write_text("a"), lambda: (folder / "model").rename(folder / "m")):
+        change()
+        seen.add(fingerprint_of([program, folder]))
+    assert len(seen) == 4
+    assert fingerprint_of([program, folder]) in seen
+    assert fingerprint({"EndpointName": ""}) != fingerprint({"EndpointName": "moderato-local"})
+
+
 def test_overrides_keep_the_rest_of_the_stage():
     command = [sys.executable, str(ROOT / "infra" / "parameters.py"), "prod", "Architecture=arm64", "Stage=prod"]
     words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -191,5 +204,6 @@ def test_overrides_keep_the_rest_of_the_stage():
 
 def test_zip_is_small_enough_for_lambda():
     """250 MB unpacked is Lambda's limit; half of it is ours."""
-    built = [LIBRARY, *(p for p in pathlib.Path(ROOT / "shared/scoring/models").rglob("*") if p.is_file())]
+    models = [ROOT / "shared/scoring/models", ROOT / ".tools/eyes"]
+    built = [LIBRARY, *(p for folder in models for p in folder.rglob("*") if p.is_file())]
     assert sum(p.stat().st_size for p in built) < 125 * 1024 * 1024

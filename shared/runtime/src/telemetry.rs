@@ -61,6 +61,15 @@ impl Metrics {
         }
     }
 
+    /// Adds a 1 for every `true` and a 0 for every `false`, at most 100 of them: their sum is a number, their average a share, which an
+    /// alarm can watch without arithmetic of its own.
+    pub fn share(&mut self, name: &'static str, values: &[bool]) {
+        if !values.is_empty() {
+            let kept: Vec<u8> = values.iter().take(MAX_VALUES).map(|value| u8::from(*value)).collect();
+            self.values.push((name, Unit::Count, json!(kept)));
+        }
+    }
+
     /// Adds durations in milliseconds, at most 100 of them.
     pub fn milliseconds(&mut self, name: &'static str, values: &[i64]) {
         if !values.is_empty() {
@@ -126,6 +135,8 @@ mod tests {
         metrics.count("PostsDecided", 9);
         metrics.count("PostsQuarantined", 0);
         metrics.milliseconds("DecisionLatency", &[5, 7]);
+        metrics.share("PostsWithout", &[true, false]);
+        metrics.share("PostsWith", &[]);
         metrics.property("cold_start", true);
         let line = metrics.line();
         let defined: Vec<_> = line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
@@ -134,7 +145,8 @@ mod tests {
             .flatten()
             .filter_map(|metric| metric["Name"].as_str())
             .collect();
-        assert_eq!(defined, ["PostsDecided", "DecisionLatency"]);
+        assert_eq!(defined, ["PostsDecided", "DecisionLatency", "PostsWithout"]);
+        assert_eq!(line["PostsWithout"], json!([1, 0]));
         assert_eq!((&line["PostsDecided"], &line["DecisionLatency"]), (&json!(9), &json!([5, 7])));
         assert_eq!((&line["stage"], &line["service"]), (&json!("dev"), &json!("score")));
     }
