@@ -84,7 +84,7 @@ pub fn hash(image: &RgbImage) -> (Pdq, u32) {
 
 /// Means over a window along each row. The order of sums is the reference's, so that not even a last bit differs.
 fn along_rows(input: &[f32], width: usize, window: usize) -> Vec<f32> {
-    let ahead = window.div_ceil(2) + usize::from(window % 2 == 0) - 1;
+    let ahead = window / 2;
     let behind = window - 1 - ahead;
     let mut output = Vec::with_capacity(input.len());
     for row in input.chunks_exact(width) {
@@ -109,7 +109,7 @@ fn along_rows(input: &[f32], width: usize, window: usize) -> Vec<f32> {
 
 /// The same along each column, all columns at once.
 fn along_columns(input: &[f32], width: usize, window: usize) -> Vec<f32> {
-    let ahead = window.div_ceil(2) + usize::from(window % 2 == 0) - 1;
+    let ahead = window / 2;
     let behind = window - 1 - ahead;
     let rows: Vec<&[f32]> = input.chunks_exact(width).collect();
     let mut sums = vec![0.0; width];
