@@ -113,8 +113,8 @@ fn main() {
             println!("{} {:?} {:.2}", label.file, lines, seen.text.as_ref().map_or(0.0, |text| text.calibrated));
         }
         let line = seen.lines.iter().map(|line| line.score).fold(0.0, f64::max);
-        highest.push(outcome(label, &lines, line.max(seen.text.as_ref().map_or(0.0, |text| text.calibrated)), &score));
-        ours.push(outcome(label, &lines, seen.text.map_or(0.0, |text| text.calibrated), &score));
+        highest.push(outcome(label, &lines, line.max(seen.text.as_ref().map_or(0.0, |text| text.calibrated)), score));
+        ours.push(outcome(label, &lines, seen.text.map_or(0.0, |text| text.calibrated), score));
     }
     table("ours", &labels, &ours);
     println!("\nours, were the highest of all lines joined and each line to count:");
@@ -127,7 +127,7 @@ fn main() {
             .map(|label| {
                 let lines: Vec<&str> =
                     read(label)["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
-                outcome(label, &lines, score(&lines.join(" ")), &score)
+                outcome(label, &lines, score(&lines.join(" ")), score)
             })
             .collect();
         println!();

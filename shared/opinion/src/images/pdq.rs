@@ -84,7 +84,7 @@ pub fn hash(image: &RgbImage) -> (Pdq, u32) {
 
 /// Means over a window along each row. The order of sums is the reference's, so that not even a last bit differs.
 fn along_rows(input: &[f32], width: usize, window: usize) -> Vec<f32> {
-    let ahead = window.div_ceil(2) + usize::from(window % 2 == 0) - 1;
+    let ahead = window / 2;
     let behind = window - 1 - ahead;
     let mut output = Vec::with_capacity(input.len());
     for row in input.chunks_exact(width) {
@@ -109,29 +109,31 @@ fn along_rows(input: &[f32], width: usize, window: usize) -> Vec<f32> {
 
 /// The same along each column, all columns at once.
 fn along_columns(input: &[f32], width: usize, window: usize) -> Vec<f32> {
-    let ahead = window.div_ceil(2) + usize::from(window % 2 == 0) - 1;
+    let ahead = window / 2;
     let behind = window - 1 - ahead;
     let rows: Vec<&[f32]> = input.chunks_exact(width).collect();
     let mut sums = vec![0.0; width];
-    let mut add = |row: &[f32], sign: f32| sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += sign * value);
     let mut output = Vec::with_capacity(input.len());
-    rows.iter().take(ahead).for_each(|row| add(row, 1.0));
+    rows.iter().take(ahead).for_each(|row| add(&mut sums, row, 1.0));
     let mut count = ahead.min(rows.len());
     let entering = rows.iter().skip(ahead).map(Some).chain(repeat(None));
     let leaving = repeat_n(None, behind + 1).chain(rows.iter().map(Some));
     for (enters, leaves) in entering.zip(leaving).take(rows.len()) {
-        let mut add = |row: &[f32], sign: f32| sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += sign * value);
         if let Some(row) = enters {
-            add(row, 1.0);
+            add(&mut sums, row, 1.0);
             count += 1;
         }
         if let Some(row) = leaves {
-            add(row, -1.0);
+            add(&mut sums, row, -1.0);
             count -= 1;
         }
         output.extend(sums.iter().map(|sum| sum / count as f32));
     }
     output
+}
+
+fn add(sums: &mut [f32], row: &[f32], sign: f32) {
+    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += sign * value);
 }
 
 /// One value of each of 64 by 64 blocks: the one in its middle.

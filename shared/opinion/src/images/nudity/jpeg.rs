@@ -134,10 +134,10 @@ impl Plane {
 
     /// Twice the size: three parts of the nearest value and one of the next, in both directions.
     fn doubled(&self) -> Self {
-        let next = |place: u32| if place % 2 == 0 { (place / 2).saturating_sub(1) } else { place / 2 + 1 };
+        let next = |place: u32| if place.is_multiple_of(2) { (place / 2).saturating_sub(1) } else { place / 2 + 1 };
         Self::of(2 * self.width, 2 * self.height, |x, y| {
             let column = |column: u32| 3 * self.at(column, y / 2) + self.at(column, next(y));
-            let half = if x % 2 == 0 { 8 } else { 7 };
+            let half = if x.is_multiple_of(2) { 8 } else { 7 };
             ((3 * column(x / 2) + column(next(x)) + half) >> 4) as u8
         })
     }

@@ -117,7 +117,7 @@ fn stretched(image: &RgbImage) -> Option<RgbImage> {
     let dark = end(counts.iter(), ignored)? as f32;
     let bright = 255.0 - end(counts.iter().rev(), ignored)? as f32;
     let range = bright - dark;
-    if range >= LEAST_RANGE || range < 2.0 {
+    if !(2.0..LEAST_RANGE).contains(&range) {
         return None;
     }
     let mut copy = image.clone();
