@@ -1,6 +1,7 @@
 //! `moderato`, the operator's command: the service's own judgement on the command line, and a look at what a stack
 //! holds. The crates, the model and the policy are those of the Lambda.
 
+mod blocklist;
 mod calibrate;
 mod card;
 mod corpora;
@@ -62,6 +63,9 @@ enum Command {
     /// Works on the registry of models and policies.
     #[command(subcommand)]
     Registry(registry_publish::RegistryCommand),
+    /// Works on the list of images that are known.
+    #[command(subcommand)]
+    Blocklist(blocklist::BlocklistCommand),
     /// Sends posts to the stack's queue and waits for their decisions.
     Send(send::SendArgs),
     /// Shows what the stack holds about a post.
@@ -114,6 +118,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Policy(command) => policy::run(&command),
         Command::Features(command) => on_stack(stack, async |stack| features_load::run(&command, &stack).await),
         Command::Registry(command) => on_stack(stack, async |stack| registry_publish::run(&command, &stack).await),
+        Command::Blocklist(blocklist::BlocklistCommand::Hash { images }) => blocklist::hash(&images),
+        Command::Blocklist(command) => on_stack(stack, async |stack| blocklist::run(&command, &stack).await),
         Command::Send(args) => on_stack(stack, async |stack| send::run(&args, &stack).await),
         Command::Show(args) => on_stack(stack, async |stack| show::run(&args, &stack).await),
         Command::Tail(args) => on_stack(stack, async |stack| tail::run(&args, &stack).await),

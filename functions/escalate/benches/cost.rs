@@ -98,12 +98,16 @@ fn main() {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|kind| kind != "jsonl"));
     files.sort();
-    let of_picture = |file: &PathBuf| Question { images: vec![ImageFile(std::fs::read(file).unwrap())], ..Question::default() };
+    let of_picture =
+        |file: &PathBuf| Question { images: vec![ImageFile(std::fs::read(file).unwrap())], ..Question::default() };
     let pictures: Vec<_> = files.iter().map(of_picture).collect();
     let (mean, median) = measured(&panel, &pictures);
     let each = second_decision(mean, 2.0);
     println!("  images with text: mean {mean:.0} ms, median {median:.0} ms over {} pictures", pictures.len());
-    println!("    {each:.2} USD a million images here; the endpoint costs as much from {:.0} million a month", monthly / each);
+    println!(
+        "    {each:.2} USD a million images here; the endpoint costs as much from {:.0} million a month",
+        monthly / each
+    );
 }
 
 /// All sentences of the suite: every string that has a space.

@@ -2,7 +2,7 @@
 
 use crate::adviser::{Adviser, Endpoint};
 use crate::{Breaker, Wallet};
-use opinion::images::BlockList;
+use opinion::images::{BLOCK_LIST_KEY, BlockList, MAX_BLOCK_LIST_BYTES};
 use opinion::{Panel, images};
 use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
 use scoring::Judge;
@@ -15,11 +15,7 @@ use store::{
     SqsQueue,
 };
 
-/// Key of the block list in the bucket of artefacts.
-pub const BLOCK_LIST_KEY: &str = "blocklists/images.txt";
-/// The longest block list that is read, in bytes: some 100,000 images.
-const MAX_BLOCK_LIST_BYTES: usize = 16 * 1024 * 1024;
-/// A running function asks for it again after this.
+/// A running function asks for the block list again after this.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// And gives up asking after this.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(2);

@@ -98,6 +98,11 @@ impl Ensemble {
         let rows = self.model.rows(text, MOST_WINDOWS)?;
         let log_odds: Option<Vec<f64>> = outputs.iter().map(|row| row.first().copied().map(f64::from)).collect();
         let scored = self.model.conclude(text, &rows, &log_odds.ok_or(ScoreError::OtherRows)?)?;
-        Ok(TextOpinion { raw: scored.raw, calibrated: scored.calibrated, model: self.identity.clone(), spans: Vec::new() })
+        Ok(TextOpinion {
+            raw: scored.raw,
+            calibrated: scored.calibrated,
+            model: self.identity.clone(),
+            spans: Vec::new(),
+        })
     }
 }

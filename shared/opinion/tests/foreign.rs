@@ -6,11 +6,11 @@ mod tiny;
 use std::error::Error;
 use std::fs;
 
-use tiny::{Files, Graph, PLAIN, library, probability};
 use opinion::{Foreign, Reader};
 use scoring::{Device, Execution};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tiny::{Files, Graph, PLAIN, library, probability};
 
 fn load(folder: &TempDir) -> Result<Foreign, opinion::foreign::ForeignError> {
     Foreign::load(&scoring::init(&library()).unwrap(), folder.path(), Execution::cpu(1), 16)

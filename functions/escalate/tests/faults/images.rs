@@ -8,7 +8,9 @@ use std::time::Duration;
 #[tokio::test(start_paused = true)]
 async fn the_highest_view_counts_and_the_record_names_it() {
     let service = Service::with(Mood::Well(0.3));
-    for (key, bytes) in [("plain", "plain"), ("nude", "nude"), ("hate", "words:they are vermin"), ("nice", "words:soup")] {
+    for (key, bytes) in
+        [("plain", "plain"), ("nude", "nude"), ("hate", "words:they are vermin"), ("nice", "words:soup")]
+    {
         service.keeps(CONTENT, key, bytes).await;
     }
     let uri = |key: &str| format!("s3://{CONTENT}/{key}");
@@ -101,7 +103,7 @@ async fn an_image_on_the_block_list_is_hidden_and_without_the_list_a_person_look
     assert_eq!(service.deliver(&[unlisted]).await, Vec::<usize>::new());
     assert_eq!(service.record("unlisted").decision, Decision::Approve);
 
-    service.keeps(ARTIFACTS, escalate::BLOCK_LIST_KEY, &format!("{},flag-1\n", "f".repeat(63) + "e")).await;
+    service.keeps(ARTIFACTS, opinion::images::BLOCK_LIST_KEY, &format!("{},flag-1\n", "f".repeat(63) + "e")).await;
     tokio::time::sleep(Duration::from_secs(61)).await;
     let listed = service.pictures("listed", None, &known).await;
     assert_eq!(service.deliver(&[listed]).await, Vec::<usize>::new());
@@ -110,14 +112,14 @@ async fn an_image_on_the_block_list_is_hidden_and_without_the_list_a_person_look
     all_is_well(&service, &[record]);
 
     // What cannot be read is said, and the list that there was goes on.
-    service.keeps(ARTIFACTS, escalate::BLOCK_LIST_KEY, "no list").await;
+    service.keeps(ARTIFACTS, opinion::images::BLOCK_LIST_KEY, "no list").await;
     tokio::time::sleep(Duration::from_secs(61)).await;
     let again = service.pictures("again", None, &known).await;
     assert_eq!(service.deliver(&[again]).await, Vec::<usize>::new());
     assert_eq!(service.record("again").decision, Decision::Hide);
     let other = Service::with(Mood::Well(0.05));
     other.keeps(CONTENT, "known", "known").await;
-    other.keeps(ARTIFACTS, escalate::BLOCK_LIST_KEY, "no list").await;
+    other.keeps(ARTIFACTS, opinion::images::BLOCK_LIST_KEY, "no list").await;
     let blind = other.pictures("blind", None, &known).await;
     assert_eq!(other.deliver(&[blind]).await, Vec::<usize>::new());
     let record = other.record("blind");

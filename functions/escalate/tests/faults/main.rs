@@ -23,7 +23,9 @@ async fn an_endpoint_that_is_well_decides() {
         let records = service.stream(0, 100).await;
         assert_eq!(all_is_well(&service, &records), 100);
         assert!(records.iter().all(|record| record.decision == decision && record.score == Some(value)));
-        assert!(records.iter().all(|record| record.model.name == "larger" && record.scores["hate"].model == "larger@7"));
+        assert!(
+            records.iter().all(|record| record.model.name == "larger" && record.scores["hate"].model == "larger@7")
+        );
         // Ten texts travel in one request.
         assert_eq!(service.stub.calls(), 10);
         let action = service.sent().1.first().map(|action| action["action_id"].as_str().unwrap().ends_with("-2-hide"));
@@ -143,7 +145,8 @@ async fn no_more_is_spent_in_a_day_than_the_policy_says() {
     let had = all_is_well(&service, &records);
     assert!((10..=390).contains(&had), "{had}");
     assert_eq!(whys(&records)["budget"], 400 - had);
-    let spent: f64 = records.iter().filter(|record| record.second_opinion.as_ref().unwrap().why.is_none()).map(|_| 1.6).sum();
+    let spent: f64 =
+        records.iter().filter(|record| record.second_opinion.as_ref().unwrap().why.is_none()).map(|_| 1.6).sum();
     assert!(spent <= 700.0, "{spent}");
     // Tomorrow there is money again.
     tokio::time::sleep(Duration::from_secs(86_400)).await;

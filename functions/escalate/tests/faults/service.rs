@@ -148,7 +148,9 @@ impl Inference for Stub {
             Mood::Slow(value, takes) => (value, takes),
             Mood::Down => return failed("could not be reached"),
             Mood::Hangs => (0.0, Duration::from_secs(600)),
-            Mood::FailsByHalf(_) if fastrand::Rng::with_seed(call as u64 * 7_919).bool() => return failed("InternalServerException"),
+            Mood::FailsByHalf(_) if fastrand::Rng::with_seed(call as u64 * 7_919).bool() => {
+                return failed("InternalServerException");
+            }
             Mood::FailsByHalf(value) => (value, Duration::from_millis(40)),
             Mood::Says(body) => return Ok(body.into_bytes()),
         };
@@ -242,7 +244,8 @@ impl Service {
     pub async fn uncertain(&self, ids: impl Iterator<Item = usize>) -> Vec<String> {
         let mut bodies = Vec::new();
         for id in ids {
-            bodies.push(self.provisional(json!({ "post_id": format!("p{id}"), "text": UNCERTAIN, "lang": "en" })).await);
+            bodies
+                .push(self.provisional(json!({ "post_id": format!("p{id}"), "text": UNCERTAIN, "lang": "en" })).await);
         }
         bodies
     }
@@ -317,11 +320,19 @@ pub fn all_is_well(service: &Service, records: &[DecisionRecord]) -> usize {
             assert!(record.degraded.contains(&"second_opinion".to_owned()), "{id}");
             assert!(consulted.why.is_some(), "{id}");
         }
-        assert_eq!(asked.contains(id), record.decision != Decision::Approve, "{id}: one task for what a person looks at");
+        assert_eq!(
+            asked.contains(id),
+            record.decision != Decision::Approve,
+            "{id}: one task for what a person looks at"
+        );
         assert_eq!(hidden.contains(id), record.decision == Decision::Hide, "{id}");
         // Law 7: deciding again on the record gives the same.
         let again = domain::decide(&service.app.judge.policy, &record.evidence());
-        assert_eq!((again.decision, again.score, &again.reasons), (record.decision, record.score, &record.reasons), "{id}");
+        assert_eq!(
+            (again.decision, again.score, &again.reasons),
+            (record.decision, record.score, &record.reasons),
+            "{id}"
+        );
     }
     assert_eq!(asked.len(), tasks.len(), "no task twice");
     records.iter().filter(|record| record.second_opinion.as_ref().unwrap().state == ScoreState::Ok).count()

@@ -203,8 +203,8 @@ fn check_second_opinion(asked: &SecondOpinion, bands: Option<&Vec<Band>>) -> Res
     {
         return Err(invalid(PLACE, "`timeout_ms` must be 50 to 30000, and `due_seconds` at least twice as long"));
     }
-    let money = |amount: f64| amount.is_finite() && amount > 0.0;
-    if !money(asked.usd_per_hour) || !(asked.daily_budget_usd.is_finite() && asked.daily_budget_usd >= 0.0) {
+    let finite = asked.usd_per_hour.is_finite() && asked.daily_budget_usd.is_finite();
+    if !finite || asked.usd_per_hour <= 0.0 || asked.daily_budget_usd < 0.0 {
         return Err(invalid(
             PLACE,
             "`usd_per_hour` must be more than 0 and `daily_budget_usd` at least 0, in US dollars",

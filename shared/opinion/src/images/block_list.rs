@@ -6,6 +6,11 @@ use thiserror::Error;
 
 use super::pdq::{NEAR, Pdq};
 
+/// Where a deployment's list is: the key in its bucket of artefacts.
+pub const BLOCK_LIST_KEY: &str = "blocklists/images.txt";
+/// The longest list that is read, in bytes: some 200,000 images.
+pub const MAX_BLOCK_LIST_BYTES: usize = 16 * 1024 * 1024;
+
 /// Hashes of known images with their names. A list is a text with a line `hash,name` each; empty lines and such that begin with `#`
 /// are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ pub mod ocr;
 pub mod pdq;
 mod weights;
 
-pub use block_list::{BlockList, BlockListError};
+pub use block_list::{BLOCK_LIST_KEY, BlockList, BlockListError, MAX_BLOCK_LIST_BYTES};
 pub use look::{ModelEyes, load, load_with};
 pub use nudity::Nudity;
 pub use weights::EyesError;

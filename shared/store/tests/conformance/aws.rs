@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    Aws, Connection, Deadline, DecisionStore, DynamoBudget, DynamoDecisions, DynamoFeatures, FeatureStore, Message, ObjectStore,
-    Queue, S3Objects, SqsQueue,
+    Aws, Connection, Deadline, DecisionStore, DynamoBudget, DynamoDecisions, DynamoFeatures, FeatureStore, Message,
+    ObjectStore, Queue, S3Objects, SqsQueue,
 };
 
 /// The stack, or `None` with a line that says so.

@@ -3,7 +3,7 @@
 use crate::{fresh, post_id, soon};
 use domain::{DecidedBy, DecisionRecord, Revision, VerdictBefore};
 use serde_json::json;
-use store::{DecisionStore, Inserted, StoreError, Superseded, MemoryDecisions};
+use store::{DecisionStore, Inserted, MemoryDecisions, StoreError, Superseded};
 
 /// A complete record.
 pub fn record(post: &str, revision: u64) -> DecisionRecord {

@@ -22,8 +22,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    Connection, Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, Inference, Inserted, Message, Object,
-    ObjectStore, Queue, S3Objects, SageMaker, SqsQueue, StoreError,
+    Connection, Deadline, DecisionStore, DynamoDecisions, DynamoFeatures, FeatureStore, Inference, Inserted, Message,
+    Object, ObjectStore, Queue, S3Objects, SageMaker, SqsQueue, StoreError,
 };
 use world::Cloud;
 
