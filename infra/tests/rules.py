@@ -336,6 +336,7 @@ def alarms_watch(template: dict) -> list[str]:
         ("Moderato", "PostsWithoutSecondOpinion", "escalate"),
         ("Moderato", "BreakerOpen", "escalate"),
         ("Moderato", "BudgetSpent", "escalate"),
+        ("Moderato", "PostsQuarantined", "escalate"),
     }
     wanted |= {("AWS/Lambda", metric, name) for name in functions for metric in ("Throttles", "Errors", "Duration")}
     for _, mapping, queue, _ in sources(template):

@@ -206,6 +206,7 @@ FAULTS = {
         lambda t: properties(t, "TrainingRole")["Policies"][0]["PolicyDocument"]["Statement"][3].update(Resource="*"),
     ),
     "nobody watches the second DLQ": (rules.alarms_watch, lambda t: t["Resources"].pop("EscalationsDlqAlarm")),
+    "nobody watches the second quarantine": (rules.alarms_watch, lambda t: t["Resources"].pop("EscalationsQuarantinedAlarm")),
     "nobody watches the breaker": (rules.alarms_watch, lambda t: t["Resources"].pop("BreakerOpenAlarm")),
     "nobody watches the endpoint": (rules.alarms_watch, lambda t: t["Resources"].pop("EndpointLatencyAlarm")),
     "silence unheard": (rules.alarms_watch, lambda t: t["Resources"].pop("EndpointSilentAlarm")),
