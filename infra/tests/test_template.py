@@ -362,6 +362,15 @@ def test_every_metric_of_ours_that_is_watched_is_emitted():
     assert {metric for metric in watched if f'"{metric}"' not in code} == set()
 
 
+def test_an_average_of_ours_is_a_share_of_posts():
+    """An average of counts would be one of batches, of those that are not 0 at that."""
+    alarms = rules.of_type(rules.transformed(), "AWS::CloudWatch::Alarm").values()
+    averaged = [a["MetricName"] for a in alarms if a.get("Namespace") == "Moderato" and a["Statistic"] == "Average"]
+    code = "".join(path.read_text() for path in (rules.ROOT / "functions").rglob("src/**/*.rs"))
+    assert averaged == ["PostsWithoutSecondOpinion"]
+    assert all(f'share("{metric}"' in code for metric in averaged)
+
+
 def test_alarms_and_code_agree_on_dimensions():
     alarms = rules.of_type(rules.transformed(), "AWS::CloudWatch::Alarm").values()
     ours = [{d["Name"] for d in alarm["Dimensions"]} for alarm in alarms if alarm.get("Namespace") == "Moderato"]
