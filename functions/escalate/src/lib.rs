@@ -18,7 +18,7 @@ mod wallet;
 mod work;
 
 pub use adviser::{Adviser, Endpoint, NoAnswer};
-pub use app::{App, Config, ConfigError, Process};
+pub use app::{App, Blocked, Config, ConfigError, Process};
 pub use breaker::{Breaker, Permit};
 pub use consult::Without;
 pub use reconsider::{Heard, reconsider};

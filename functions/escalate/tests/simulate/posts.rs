@@ -368,6 +368,6 @@ fn decided(record: &mut DecisionRecord, attempt: u32, rng: &mut Rng) {
     // An owed task needs a lane.
     if record.review.is_none() && record.decision == Decision::Hide {
         let due_at = record.decided_at;
-        record.review = Some(domain::record::Review { lane: "urgent".to_owned(), priority: 1, due_at });
+        record.review = Some(domain::Review { lane: "urgent".to_owned(), priority: 1, due_at });
     }
 }
