@@ -85,8 +85,7 @@ pub struct Table<S> {
 
 /// Every single cut under each seed, and every pair of cuts under the first; `deliver` takes a seed and the cuts.
 pub fn exhaust<S: Ord>(seeds: u64, deliver: impl Fn(u64, &[usize]) -> Delivered<S>) -> Table<S> {
-    let mut table =
-        Table { rows: BTreeMap::new(), points: 0, pairs: 0, whole: None, violations: BTreeSet::new() };
+    let mut table = Table { rows: BTreeMap::new(), points: 0, pairs: 0, whole: None, violations: BTreeSet::new() };
     for seed in 0..seeds {
         let Delivered { polls, after_first: whole, violations: wrong } = deliver(seed, &[]);
         table.violations.extend(wrong);

@@ -340,11 +340,7 @@ pub async fn run<F: Function, W: Watch>(
         cleared: false,
     });
     let pollers = (0..climate.environments).map(|place| poll(&state, function, climate, place));
-    tokio::join!(
-        futures::future::join_all(pollers),
-        clearing(&state, wire, climate),
-        reviewers(&state, climate)
-    );
+    tokio::join!(futures::future::join_all(pollers), clearing(&state, wire, climate), reviewers(&state, climate));
     let State { watch, queue, dead, invocations, cuts, starts, dead_letters, verdicts, .. } = state.into_inner();
     let in_flight = queue.iter().chain(&dead).flat_map(|message| message.parts.iter().cloned()).collect();
     Ran { watch, in_flight, invocations, cuts, starts, dead_letters, verdicts }

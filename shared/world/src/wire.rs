@@ -146,7 +146,14 @@ impl Wire {
     /// A wire to `cloud`.
     #[must_use]
     pub fn new(cloud: &Arc<Cloud>, seed: u64) -> Self {
-        let inner = Inner { rng: Rng::with_seed(seed), weather: Weather::calm(), local: BTreeMap::new(), calls: BTreeMap::new(), waited: BTreeMap::new(), history: 0 };
+        let inner = Inner {
+            rng: Rng::with_seed(seed),
+            weather: Weather::calm(),
+            local: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            waited: BTreeMap::new(),
+            history: 0,
+        };
         Self { cloud: cloud.clone(), inner: Arc::new(Mutex::new(inner)) }
     }
 

@@ -237,8 +237,10 @@ impl<'a> Checker<'a> {
         let heard = opinion["state"]["S"] == "ok";
         let next = item["policy"]["M"]["version"]["S"] == "next";
         let bounds = if next { NEXT_BOUNDS } else { BOUNDS };
-        let seen = pictures(known, item);
-        let (score, expected) = scores(known, before, item, &seen, opinion);
+        let seen = pictures(known, item, &[]);
+        // What was looked at, and could not be compared with the block list, counts for what is written in it.
+        let looked_at = pictures(known, item, &["block_list_unavailable"]);
+        let (score, expected) = scores(known, before, item, &looked_at, opinion);
         if score.map(f64::to_bits) != expected.map(f64::to_bits) {
             says(format!("the score is {score:?}, its text and pictures say {expected:?}"));
         }
@@ -250,7 +252,9 @@ impl<'a> Checker<'a> {
             "hide" => heard && (score.is_some_and(|score| score >= bounds.1) || blocked && !failed),
             "review" if heard => score.is_none_or(|score| score < bounds.1) && (!blocked || failed),
             "review" => true,
-            "approve" => heard && all_seen && !nude && !blocked && !failed && score.is_none_or(|score| score < bounds.0),
+            "approve" => {
+                heard && all_seen && !nude && !blocked && !failed && score.is_none_or(|score| score < bounds.0)
+            }
             _ => false,
         };
         if !fits {
@@ -378,21 +382,31 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What the record says was seen in each of a post's pictures; `None` where it says that nothing was, or says so wrongly.
-fn pictures<'a>(known: &'a Known, item: &Item) -> Vec<Option<&'a str>> {
+/// What the record says was seen in each of a post's pictures, these errors `besides`; `None` where it says that nothing was, or says so
+/// wrongly.
+fn pictures<'a>(known: &'a Known, item: &Item, besides: &[&str]) -> Vec<Option<&'a str>> {
     let images = item.get("images").and_then(|images| images.get("L")?.as_array());
     let images = images.into_iter().flatten().map(|image| &image["M"]);
     images
         .enumerate()
         .map(|(place, image)| {
             let picture = known.media.get(place)?.as_deref()?;
-            (image.get("error").is_none() && image["pdq"]["S"] == stub::hash(picture)).then_some(picture)
+            match image["error"]["S"].as_str() {
+                None => (image["pdq"]["S"] == stub::hash(picture)).then_some(picture),
+                Some(error) => besides.contains(&error).then_some(picture),
+            }
         })
         .collect()
 }
 
 /// The score on the record, and what it has to be: the highest of what the text and the pictures say.
-fn scores(known: &Known, before: &Item, item: &Item, seen: &[Option<&str>], opinion: &Value) -> (Option<f64>, Option<f64>) {
+fn scores(
+    known: &Known,
+    before: &Item,
+    item: &Item,
+    seen: &[Option<&str>],
+    opinion: &Value,
+) -> (Option<f64>, Option<f64>) {
     let first = before["scores"].pointer("/M/hate/M");
     let failed = first.is_some_and(|first| first["state"]["S"] == "unavailable");
     let read = opinion.get("model").is_some();
@@ -440,7 +454,8 @@ impl Watch for Checker<'_> {
     fn review(&mut self, rng: &mut Rng, now_ms: i64) -> bool {
         self.look();
         let standing = self.stood.iter().filter_map(|(key, stood)| Some((key, stood.item.as_ref()?)));
-        let open: Vec<_> = standing.filter(|(_, item)| !is_human(item)).map(|(key, item)| (key.clone(), item.clone())).collect();
+        let open: Vec<_> =
+            standing.filter(|(_, item)| !is_human(item)).map(|(key, item)| (key.clone(), item.clone())).collect();
         let provisional: Vec<_> = open.iter().filter(|(_, item)| is_provisional(item)).cloned().collect();
         let among = if rng.bool() && !provisional.is_empty() { &provisional } else { &open };
         if among.is_empty() {

@@ -266,9 +266,13 @@ impl Posts {
         let mut rng = Rng::with_seed(10);
         let mut posts = Self::default();
         // Approved, reviewed and hidden by the second opinion, which is known beforehand.
-        for (name, revision, wanted) in
-            [("calm", 1, 0.0..0.2), ("unsure", 1, 0.2..0.8), ("filth", 2, 0.8..1.0), ("person", 1, 0.2..0.8), ("again", 1, 0.8..1.0)]
-        {
+        for (name, revision, wanted) in [
+            ("calm", 1, 0.0..0.2),
+            ("unsure", 1, 0.2..0.8),
+            ("filth", 2, 0.8..1.0),
+            ("person", 1, 0.2..0.8),
+            ("again", 1, 0.8..1.0),
+        ] {
             let id = format!("{CANARY}-{name}");
             let (draft, mut record) = (0..)
                 .find_map(|attempt| {
@@ -283,7 +287,10 @@ impl Posts {
                 "again" => decided(&mut record, 2, &mut rng),
                 _ => {}
             }
-            let (key, body) = ((id, revision), quoted(&Escalation { post: draft.post(), received_at: draft.received_at() }.to_body()));
+            let (key, body) = (
+                (id, revision),
+                quoted(&Escalation { post: draft.post(), received_at: draft.received_at() }.to_body()),
+            );
             posts.send(body.clone(), Part::Post(key.clone()), Duration::ZERO);
             if name == "filth" {
                 posts.send(body, Part::Post(key.clone()), Duration::ZERO);

@@ -84,7 +84,8 @@ async fn in_virtual_time(
     checker.only_endpoint = climate.weather.faults.is_empty();
     checker.calm = checker.only_endpoint && climate.local.is_none();
     let messages = posts.messages.iter().enumerate();
-    let messages = messages.map(|(number, sent)| Message::new(number, sent.body.clone(), sent.parts.clone(), sent.after));
+    let messages =
+        messages.map(|(number, sent)| Message::new(number, sent.body.clone(), sent.parts.clone(), sent.after));
     let rng = Rng::with_seed(seed);
     let ran = lambda::run(&Escalate { judges, wire: &wire }, &wire, climate, rng, messages.collect(), checker).await;
 
@@ -104,7 +105,8 @@ async fn in_virtual_time(
     if spent > budget + ran.starts as f64 * most + asked as f64 * 1e-6 {
         checker.wrong(format!("the endpoint was busy for {spent:.6} dollars, {budget} may be spent a day"));
     }
-    let outage = climate.local.as_ref().is_some_and(|(_, weather)| weather.faults.iter().any(|(_, chance)| *chance >= 1.0));
+    let outage =
+        climate.local.as_ref().is_some_and(|(_, weather)| weather.faults.iter().any(|(_, chance)| *chance >= 1.0));
     if outage && asked > ran.starts * MOST_IN_VAIN {
         checker.wrong("an endpoint that never answers was not left alone");
     }

@@ -12,9 +12,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{
-    Connection, Deadline, DecisionStore, DynamoBudget, DynamoDecisions, ObjectStore, S3Objects, SageMaker, SqsQueue,
-};
+use store::{Connection, Deadline, DynamoBudget, DynamoDecisions, ObjectStore, S3Objects, SageMaker, SqsQueue};
 use world::{Cloud, Wire};
 
 pub const DECISIONS: &str = "decisions";

@@ -46,9 +46,9 @@ fn seen(picture: &str) -> Value {
     }
     let text = written(picture);
     let corners = [[1.0, 2.0], [30.0, 2.0], [30.0, 9.0], [1.0, 9.0]];
-    let lines = text.as_ref().map(|text| {
-        json!([{ "text": text, "confidence": 0.9, "corners": corners, "score": score(text) }])
-    });
+    let lines = text
+        .as_ref()
+        .map(|text| json!([{ "text": text, "confidence": 0.9, "corners": corners, "score": score(text) }]));
     json!({ "ok": {
         "width": 640, "height": 480, "pdq": hash(picture), "lines": lines.unwrap_or_else(|| json!([])),
         "nudity": nudity(picture), "nudity_model": { "name": "eyes", "version": "1", "sha256": "cd" },
@@ -70,7 +70,9 @@ fn answer(question: &Value) -> Value {
 
 /// Base64, read back.
 pub fn decoded(base64: &str) -> String {
-    let digit = |byte: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|one| *one == byte);
+    let digit = |byte: u8| {
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|one| *one == byte)
+    };
     let digits: Vec<usize> = base64.bytes().filter_map(digit).collect();
     let bytes = digits.chunks(4).flat_map(|four| {
         let bits = four.iter().fold(0, |bits, digit| bits << 6 | digit) << (6 * (4 - four.len()));
@@ -107,7 +109,10 @@ fn spoilt(rng: &mut Rng, questions: &[Value], mut answers: Vec<Value>) -> (u16, 
         3 if image => one["images"][0]["ok"]["pdq"] = json!(said),
         3 => one["text"]["ok"]["calibrated"] = json!(-0.25),
         4 => *one = json!({}),
-        5 => one["images"] = json!([{ "error": "broken" }, { "error": "broken" }, { "error": "broken" }, { "error": "broken" }]),
+        5 => {
+            one["images"] =
+                json!([{ "error": "broken" }, { "error": "broken" }, { "error": "broken" }, { "error": "broken" }])
+        }
         6 if image => one["images"][0]["ok"]["nudity_model"]["name"] = json!(said),
         6 => one["text"]["ok"]["model"]["version"] = json!(said),
         7 => return (200, br#"{"predictions":[{"text":{"ok":{"raw":1e999}}}]}"#.to_vec()),
