@@ -8,6 +8,8 @@ use crate::{App, Wallet};
 use domain::Timestamp;
 use domain::policy::{Adviser as By, SecondOpinion};
 use futures::StreamExt;
+use opinion::images::BlockList;
+use opinion::protocol::Outcome;
 use opinion::{Answer, Question};
 use runtime::isolate;
 use runtime::planted::planted;
@@ -84,19 +86,24 @@ pub(crate) async fn consult(app: &App, work: &mut Work) {
         .collect();
     let mut told: Vec<(usize, Told)> = Vec::new();
     let mut requests: Vec<(Vec<usize>, Vec<Question>)> = Vec::new();
+    // A batch is stored as one: whoever of it is due first says until when answers are waited for.
+    let mut by = work.deadlines.judge;
     for place in places {
         let Some(State::Loaded { asked }) = work.items.get_mut(place).map(|item| &mut item.state) else { continue };
         match app.wanted(asked.received_at, Timestamp::from_millis(work.invocation.now_ms())) {
             Err(why) => told.push((place, (Err(why), 0.0))),
-            Ok(_) => {
+            Ok(left) => {
                 let question = std::mem::take(&mut asked.question);
                 let with_images = !question.images.is_empty();
                 if question.text.is_none() && !with_images {
                     // Nothing of it could be had, or nothing of it is an image: there is nothing to ask.
                     let nothing = Answer { text: None, images: Vec::new() };
-                    let answer = if asked.unasked.is_empty() { Err(Without::Content) } else { Ok(nothing) };
-                    told.push((place, (answer, 0.0)));
+                    let unread = asked.unread || asked.unasked.is_empty();
+                    told.push((place, (if unread { Err(Without::Content) } else { Ok(nothing) }, 0.0)));
                     continue;
+                }
+                if !planted("due-ignored") {
+                    by = by.min(Deadline::now() + left);
                 }
                 match requests.last_mut() {
                     Some((places, questions))
@@ -112,17 +119,23 @@ pub(crate) async fn consult(app: &App, work: &mut Work) {
             }
         }
     }
-    told.extend(ask_all(app, work, requests).await);
+    let with_images = requests.iter().flat_map(|(_, questions)| questions).any(|question| !question.images.is_empty());
+    let block_list = if with_images { app.block_list.get(by).await } else { None };
+    told.extend(ask_all(app, work, requests, by).await);
     let now = work.now();
     for (place, (answer, cost)) in told {
-        decide_again(app, work, place, answer, cost, now).await;
+        decide_again(app, work, place, answer, block_list.as_deref(), (cost, now));
     }
 }
 
 /// Asks everything, a few requests at once.
-async fn ask_all(app: &App, work: &mut Work, requests: Vec<(Vec<usize>, Vec<Question>)>) -> Vec<(usize, Told)> {
+async fn ask_all(
+    app: &App,
+    work: &mut Work,
+    requests: Vec<(Vec<usize>, Vec<Question>)>,
+    by: Deadline,
+) -> Vec<(usize, Told)> {
     let Some(wanted) = &app.judge.policy.second_opinion else { return Vec::new() };
-    let by = work.deadlines.judge;
     let now = work.now();
     let mut told = Vec::new();
     let mut asked_ms = Vec::new();
@@ -138,7 +151,10 @@ async fn ask_all(app: &App, work: &mut Work, requests: Vec<(Vec<usize>, Vec<Ques
         let cost = if matches!(answers, Err(Without::Budget | Without::Breaker | Without::Off)) { 0.0 } else { cost };
         asked_ms.push(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
         match answers {
-            Ok(answers) => {
+            Ok(mut answers) => {
+                if planted("answers-out-of-order") {
+                    answers.reverse();
+                }
                 told.extend(places.into_iter().zip(answers).map(|(place, answer)| (place, (Ok(answer), cost))));
             }
             Err(why) => told.extend(places.into_iter().map(|place| (place, (Err(why), cost)))),
@@ -186,7 +202,9 @@ async fn ask(
             wallet.spend(most);
         }
         let started = Deadline::now();
-        let answer = adviser.ask(questions.clone(), timeout, by.min(started + timeout)).await;
+        let longest = if planted("endpoint-without-timeout") { by } else { by.min(started + timeout) };
+        let patience = if planted("endpoint-without-timeout") { by - started } else { timeout };
+        let answer = adviser.ask(questions.clone(), patience, longest).await;
         let most = money(timeout.as_secs_f64());
         app.wallet.lock().await.give_back(most.saturating_sub(money(started.elapsed().as_secs_f64())));
         told.tell(answer.is_ok() || answer == Err(NoAnswer::Nobody));
@@ -231,18 +249,21 @@ impl Drop for Telling<'_> {
     }
 }
 
-async fn decide_again(
+fn decide_again(
     app: &App,
     work: &mut Work,
     place: usize,
-    answer: Result<Answer, Without>,
-    cost: f64,
-    now: Timestamp,
+    mut answer: Result<Answer, Without>,
+    block_list: Option<&BlockList>,
+    (cost_usd_micro, now): (f64, Timestamp),
 ) {
-    let block_list = app.block_list.get(work.deadlines.judge).await;
     let Some(item) = work.items.get_mut(place) else { return };
     let State::Loaded { asked } = &item.state else { return };
-    let heard = Heard { answer, unasked: &asked.unasked, block_list: block_list.as_deref(), cost_usd_micro: cost, now };
+    if let (Ok(answer), true) = (&mut answer, asked.unread) {
+        // Whatever its pictures say, its text was not read again.
+        answer.text = Some(Outcome::Error(Without::Content.as_str().to_owned()));
+    }
+    let heard = Heard { answer, unasked: &asked.unasked, block_list, cost_usd_micro, now };
     let decided = isolate(|| reconsider(&app.judge, &asked.before, heard));
     item.state = match decided {
         Ok(record) => State::Decided { record: Box::new(record), stored: false, new: false },
@@ -260,13 +281,13 @@ impl App {
         self.config.on && self.judge.policy.second_opinion.is_some()
     }
 
-    /// What the policy wants of a post that arrived at `received_at`, unless it is too late or switched off.
-    fn wanted(&self, received_at: Timestamp, now: Timestamp) -> Result<&SecondOpinion, Without> {
+    /// How long answers about a post that arrived at `received_at` may be waited for, unless it is too late or switched off.
+    fn wanted(&self, received_at: Timestamp, now: Timestamp) -> Result<Duration, Without> {
         let wanted = self.judge.policy.second_opinion.as_ref().filter(|_| self.config.on).ok_or(Without::Off)?;
-        let age_ms = now.millis().saturating_sub(received_at.millis());
-        let tail = i64::try_from(TAIL.as_millis()).unwrap_or(i64::MAX);
-        let takes = i64::from(wanted.timeout_ms) + tail;
-        let late = age_ms.saturating_add(takes) > i64::from(wanted.due_seconds) * 1_000;
-        if late && !planted("age-ignored") { Err(Without::Late) } else { Ok(wanted) }
+        let due = Duration::from_secs(u64::from(wanted.due_seconds));
+        let age = Duration::from_millis(u64::try_from(now.millis().saturating_sub(received_at.millis())).unwrap_or(0));
+        let left = due.saturating_sub(age).saturating_sub(TAIL);
+        let late = left < Duration::from_millis(u64::from(wanted.timeout_ms));
+        if late && !planted("age-ignored") { Err(Without::Late) } else { Ok(if late { due } else { left }) }
     }
 }

@@ -54,9 +54,10 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
         let harm = &judge.policy.leading_harm;
         let text = match &answer.text {
             Some(Outcome::Ok(opinion)) => Some(candidate(opinion, View::Text, &[])),
-            // It was asked about, and there is none.
-            Some(Outcome::Error(_)) => {
-                without = Some(Without::Unusable);
+            // It was asked about, and there is none; or it could not be.
+            Some(Outcome::Error(code)) => {
+                let unread = code == Without::Content.as_str();
+                without = Some(if unread { Without::Content } else { Without::Unusable });
                 None
             }
             None => None,

@@ -43,6 +43,8 @@ pub(crate) struct Asked {
     pub(crate) received_at: Timestamp,
     /// What is asked.
     pub(crate) question: Question,
+    /// Whether its text is wanted and could not be had.
+    pub(crate) unread: bool,
     /// For each of its media, why it is not among the images of the question; `None` where it is.
     pub(crate) unasked: Vec<Option<&'static str>>,
 }

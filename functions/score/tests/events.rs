@@ -139,7 +139,8 @@ fn every_sample_is_read_as_the_table_says() {
         .read_dir()
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".json"))
+        // What goes to the escalate function is read there.
+        .filter(|name| name.ends_with(".json") && !name.starts_with("escalation"))
         .collect();
     let table: BTreeSet<String> = SAMPLES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(files, table, "files of events/ (left), files of the table (right)");

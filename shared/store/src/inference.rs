@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The code of the error where the deployment has no endpoint.
 pub const NO_ENDPOINT: &str = "no endpoint";
 
+/// As long as nobody waits; for a planted fault.
+const UNTIMELY: Duration = Duration::from_secs(3_600);
+
 /// Somebody who answers requests of bytes with bytes.
 #[async_trait]
 pub trait Inference: Send + Sync {
@@ -40,6 +43,7 @@ impl Inference for SageMaker {
     async fn invoke(&self, body: Vec<u8>, timeout: Duration, deadline: Deadline) -> Result<Vec<u8>, StoreError> {
         const DOING: &str = "asking the endpoint";
         let Some(endpoint) = &self.endpoint else { return Err(StoreError::permanent(DOING, NO_ENDPOINT)) };
+        let timeout = if planted("endpoint-without-timeout") { UNTIMELY } else { timeout };
         // That of reading would be told as a connection that broke, after which asking again may help.
         let timeouts = TimeoutConfig::builder()
             .read_timeout(timeout * 2)
@@ -60,9 +64,7 @@ impl Inference for SageMaker {
                     .timeout_config(timeouts),
             )
             .send();
-        let deadline =
-            if planted("endpoint-without-timeout") { deadline } else { deadline.min(Deadline::now() + timeout) };
-        let answer = aws::call(DOING, deadline, request).await?;
+        let answer = aws::call(DOING, deadline.min(Deadline::now() + timeout), request).await?;
         answer.body.map(Blob::into_inner).ok_or_else(|| aws::empty(DOING))
     }
 }

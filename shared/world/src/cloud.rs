@@ -1,10 +1,11 @@
 //! One AWS: its tables, queues and buckets, and which of them a request is for.
 
 use crate::dynamodb::{self, Tables};
-use crate::{s3, sqs};
+use crate::{s3, sagemaker, sqs};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
 
 /// An HTTP request, as far as the services look at it.
 pub struct Call<'a> {
@@ -26,6 +27,7 @@ impl Call<'_> {
     pub fn operation(&self) -> &str {
         match self.target.and_then(|target| target.split('.').next_back()) {
             Some(operation) => operation,
+            None if self.method == "POST" => "InvokeEndpoint",
             None if self.method == "PUT" => "PutObject",
             None if self.path_and_query.contains("list-type=2") => "ListObjectsV2",
             None => "GetObject",
@@ -76,12 +78,26 @@ impl Partial for () {
     }
 }
 
+/// What somebody was told or asked, and when.
+#[derive(Clone)]
+pub struct Told {
+    /// The body.
+    pub body: String,
+    /// When it arrived.
+    pub at: Instant,
+}
+
+/// Answers requests to an endpoint: status and body.
+pub type Inference = Box<dyn FnMut(&str) -> (u16, Vec<u8>) + Send>;
+
 /// What is kept.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) tables: Tables,
-    pub(crate) queues: BTreeMap<String, Vec<String>>,
+    pub(crate) queues: BTreeMap<String, Vec<Told>>,
     pub(crate) objects: BTreeMap<(String, String), s3::Kept>,
+    pub(crate) endpoints: BTreeMap<String, Inference>,
+    pub(crate) asked: BTreeMap<String, Vec<Told>>,
 }
 
 /// One AWS in memory. Tables come into being with the first request for them.
@@ -102,8 +118,31 @@ impl Cloud {
                 dynamodb::answer(self, operation, call.body, partial)
             }
             Some((_, operation)) => sqs::answer(self, operation, call.body, partial),
+            None if call.operation() == "InvokeEndpoint" => sagemaker::answer(self, call),
             None => s3::answer(self, call),
         }
+    }
+
+    /// Brings an endpoint into being.
+    pub fn serve(&self, endpoint: &str, answers: Inference) {
+        self.state().endpoints.insert(endpoint.to_owned(), answers);
+    }
+
+    /// The requests that reached an endpoint after the first `known`, in order.
+    #[must_use]
+    pub fn asked(&self, endpoint: &str, known: usize) -> Vec<Told> {
+        self.state().asked.get(endpoint).and_then(|asked| asked.get(known..)).unwrap_or_default().to_vec()
+    }
+
+    /// Removes an item, as erasure or its time to live does.
+    pub fn remove(&self, table: &str, item: &dynamodb::Item) {
+        self.state().tables.remove(table, item);
+    }
+
+    /// What stands under the key of `item`.
+    #[must_use]
+    pub fn item(&self, table: &str, item: &dynamodb::Item) -> Option<std::sync::Arc<dynamodb::Item>> {
+        self.state().tables.item(table, item)
     }
 
     /// The writes to a table after the first `known`, in order.
@@ -120,6 +159,12 @@ impl Cloud {
     /// The bodies that a queue was sent after the first `known`, in order.
     #[must_use]
     pub fn sent(&self, queue: &str, known: usize) -> Vec<String> {
+        self.told(queue, known).into_iter().map(|told| told.body).collect()
+    }
+
+    /// As [`Cloud::sent`], with the instants.
+    #[must_use]
+    pub fn told(&self, queue: &str, known: usize) -> Vec<Told> {
         self.state().queues.get(queue).and_then(|bodies| bodies.get(known..)).unwrap_or_default().to_vec()
     }
 

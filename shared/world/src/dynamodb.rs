@@ -1,9 +1,11 @@
 //! As much of DynamoDB as Moderato asks for, with its rules: a batch holds no key twice, an insert never replaces.
 
 use crate::cloud::{Answer, Cloud, Partial};
+use crate::condition;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// An item: attribute values by name, in DynamoDB's JSON.
 pub type Item = Map<String, Value>;
@@ -17,6 +19,8 @@ pub struct Write {
     pub by: String,
     /// Whether something stood there before.
     pub replaced: bool,
+    /// When.
+    pub at: Instant,
 }
 
 /// Hash key and range key: numbers sort as numbers.
@@ -48,7 +52,15 @@ impl Tables {
         let key = key(&item);
         let item = Arc::new(item);
         let replaced = table.items.insert(key, item.clone()).is_some();
-        table.writes.push(Write { item, by: by.to_owned(), replaced });
+        table.writes.push(Write { item, by: by.to_owned(), replaced, at: Instant::now() });
+    }
+
+    pub(crate) fn remove(&mut self, table: &str, item: &Item) {
+        self.table(table).items.remove(&key(item));
+    }
+
+    pub(crate) fn item(&self, table: &str, item: &Item) -> Option<Arc<Item>> {
+        self.0.get(table)?.items.get(&key(item)).cloned()
     }
 }
 
@@ -82,6 +94,7 @@ pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut 
         "BatchGetItem" => get(tables, request, partial),
         "BatchWriteItem" => write(tables, request, partial),
         "PutItem" => put(tables, request),
+        "UpdateItem" => update(tables, &request),
         "Query" => query(tables, &request),
         _ => Answer::error(400, "UnknownOperationException"),
     }
@@ -213,21 +226,61 @@ fn write(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn
     Answer::json(200, &json!({ "UnprocessedItems": unprocessed }))
 }
 
+/// Whether the request's condition holds of what stands under the key of `item`; `None` where it is not understood.
+fn condition(tables: &mut Tables, table: &str, item: &Item, request: &Map<String, Value>) -> Option<bool> {
+    let Some(expression) = request.get("ConditionExpression") else { return Some(true) };
+    let values = request.get("ExpressionAttributeValues").and_then(Value::as_object).cloned().unwrap_or_default();
+    let stands = tables.table(table).items.get(&key(item)).map(Arc::as_ref);
+    condition::holds(expression.as_str()?, &values, stands)
+}
+
 fn put(tables: &mut Tables, mut request: Map<String, Value>) -> Answer {
     match (request.remove("TableName"), request.remove("Item")) {
-        (Some(Value::String(table)), Some(Value::Object(item))) => {
-            // The one condition that is known here: over a person's decision and nothing else.
-            let stands = tables.table(&table).items.get(&key(&item));
-            if request.contains_key("ConditionExpression")
-                && stands.and_then(|item| text(item, "decided_by")) != Some("human")
-            {
-                return Answer::error(400, "ConditionalCheckFailedException");
+        (Some(Value::String(table)), Some(Value::Object(item))) => match condition(tables, &table, &item, &request) {
+            Some(true) => {
+                tables.put(&table, item, "put");
+                Answer::json(200, &json!({}))
             }
-            tables.put(&table, item, "put");
-            Answer::json(200, &json!({}))
-        }
+            Some(false) => Answer::error(400, "ConditionalCheckFailedException"),
+            None => Answer::error(400, "ValidationException"),
+        },
         _ => Answer::error(400, "ValidationException"),
     }
+}
+
+/// `SET name = :value, … ADD name :number, …` and nothing else.
+fn update(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
+    let invalid = || Answer::error(400, "ValidationException");
+    let value = |name: &str| request.get("ExpressionAttributeValues").and_then(|values| values.get(name)).cloned();
+    let (Some(table), Some(key_of)) =
+        (request.get("TableName").and_then(Value::as_str), request.get("Key").and_then(Value::as_object))
+    else {
+        return invalid();
+    };
+    match condition(tables, table, key_of, request) {
+        Some(true) => {}
+        Some(false) => return Answer::error(400, "ConditionalCheckFailedException"),
+        None => return invalid(),
+    }
+    let stands = tables.item(table, key_of);
+    let mut item = stands.as_deref().cloned().unwrap_or_else(|| key_of.clone());
+    let expression = request.get("UpdateExpression").and_then(Value::as_str).unwrap_or_default();
+    let (set, add) = expression.split_once("ADD ").unwrap_or((expression, ""));
+    let set = set.trim().strip_prefix("SET ").unwrap_or_default();
+    for assignment in set.split(',').filter(|assignment| !assignment.trim().is_empty()) {
+        let Some((name, given)) = assignment.split_once('=') else { return invalid() };
+        let Some(given) = value(given.trim()) else { return invalid() };
+        item.insert(name.trim().to_owned(), given);
+    }
+    for addition in add.split(',').filter(|addition| !addition.trim().is_empty()) {
+        let mut words = addition.split_whitespace();
+        let (Some(name), Some(given)) = (words.next(), words.next().and_then(value)) else { return invalid() };
+        let number = |value: &Value| value.get("N")?.as_str()?.parse::<u64>().ok();
+        let sum = number(&given).unwrap_or(0) + item.get(name).and_then(number).unwrap_or(0);
+        item.insert(name.to_owned(), json!({ "N": sum.to_string() }));
+    }
+    tables.put(table, item, "update");
+    Answer::json(200, &json!({}))
 }
 
 /// All revisions of a post, or those before one of which a person knew.

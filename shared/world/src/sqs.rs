@@ -1,8 +1,9 @@
 //! SQS, as far as something is sent to it.
 
-use crate::cloud::{Answer, Cloud, Partial};
+use crate::cloud::{Answer, Cloud, Partial, Told};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use tokio::time::Instant;
 
 /// Bytes that one call takes.
 const BYTES_A_CALL: usize = 1024 * 1024;
@@ -44,7 +45,7 @@ pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut 
             None => {
                 let body = field(entry, "MessageBody");
                 successful.push(json!({ "Id": id, "MessageId": kept.len().to_string(), "MD5OfMessageBody": "" }));
-                kept.push(body);
+                kept.push(Told { body, at: Instant::now() });
             }
         }
     }

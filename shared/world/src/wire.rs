@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// What a call meets as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,10 +82,22 @@ impl Weather {
     }
 }
 
+/// How long callers of an operation waited, on the clock of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// All calls together.
+    pub sum: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
 struct Inner {
     rng: Rng,
     weather: Weather,
+    /// Operations that have a weather of their own.
+    local: BTreeMap<String, Weather>,
     calls: BTreeMap<String, usize>,
+    waited: BTreeMap<String, Waited>,
     /// A digest of everything that happened, to compare two runs by.
     history: u64,
 }
@@ -133,7 +146,14 @@ impl Wire {
     /// A wire to `cloud`.
     #[must_use]
     pub fn new(cloud: &Arc<Cloud>, seed: u64) -> Self {
-        let inner = Inner { rng: Rng::with_seed(seed), weather: Weather::calm(), calls: BTreeMap::new(), history: 0 };
+        let inner = Inner {
+            rng: Rng::with_seed(seed),
+            weather: Weather::calm(),
+            local: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            waited: BTreeMap::new(),
+            history: 0,
+        };
         Self { cloud: cloud.clone(), inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -141,9 +161,22 @@ impl Wire {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what goes wrong from now on.
+    /// Changes what goes wrong from now on, with every operation.
     pub fn weather(&self, weather: Weather) {
-        self.lock().weather = weather;
+        let inner = &mut *self.lock();
+        inner.weather = weather;
+        inner.local.clear();
+    }
+
+    /// Changes what goes wrong from now on with one operation.
+    pub fn weather_of(&self, operation: &str, weather: Weather) {
+        self.lock().local.insert(operation.to_owned(), weather);
+    }
+
+    /// How long callers waited for the answers of an operation, or gave up.
+    #[must_use]
+    pub fn waited(&self, operation: &str) -> Waited {
+        self.lock().waited.get(operation).copied().unwrap_or_default()
     }
 
     /// Calls so far, tries included, by operation.
@@ -168,11 +201,12 @@ impl Wire {
         let inner = &mut *self.lock();
         *inner.calls.entry(operation.to_owned()).or_default() += 1;
         let mut left = inner.rng.f64();
-        let fault = inner.weather.faults.iter().find_map(|(fault, chance)| {
+        let weather = inner.local.get(operation).unwrap_or(&inner.weather);
+        let fault = weather.faults.iter().find_map(|(fault, chance)| {
             left -= chance;
             (left < 0.0).then_some(*fault)
         });
-        let chance = if inner.rng.f64() < inner.weather.partial { inner.weather.refused } else { 0.0 };
+        let chance = if inner.rng.f64() < weather.partial { weather.refused } else { 0.0 };
         let milliseconds = |rng: &mut Rng| Duration::from_micros(rng.u64(200..4_000));
         let there = match fault {
             Some(Fault::Slow) => Duration::from_millis(inner.rng.u64(500..8_000)),
@@ -216,16 +250,15 @@ impl Wire {
                 .collect(),
             body: request.body().bytes().unwrap_or_default(),
         };
-        let error = |status, code| match call.target {
-            Some(_) => Answer::error(status, code),
-            None => s3::error(status, code),
-        };
+        let of_s3 = call.target.is_none() && call.operation() != "InvokeEndpoint";
+        let error = |status, code| if of_s3 { s3::error(status, code) } else { Answer::error(status, code) };
         let answer = match plan.fault {
             Some(Fault::Refused) => Err(io("connection refused")),
             Some(Fault::Silent) => return hold(client).await,
             Some(Fault::Throttled) => Ok(match call.operation() {
                 "GetObject" | "PutObject" | "ListObjectsV2" => error(503, "SlowDown"),
                 "SendMessageBatch" => error(400, "RequestThrottled"),
+                "InvokeEndpoint" => error(400, "ThrottlingException"),
                 _ => error(400, "ProvisionedThroughputExceededException"),
             }),
             Some(Fault::FailedBefore) => Ok(error(500, "InternalServerError")),
@@ -236,7 +269,7 @@ impl Wire {
             Some(Fault::AnswerLost) => Err(io("connection reset by peer")),
             Some(Fault::SilentAfter) => return hold(client).await,
             // S3 answers with a checksum, so that bytes lost on the way are an error of the connection.
-            Some(Fault::Garbled) if call.target.is_none() => Err(io("connection reset by peer")),
+            Some(Fault::Garbled) if of_s3 => Err(io("connection reset by peer")),
             Some(Fault::Garbled) => Ok(Answer { status: 200, headers: Vec::new(), body: b"{\"Respon".to_vec() }),
             Some(Fault::Short) => answer.map(shortened),
             _ => answer,
@@ -255,13 +288,30 @@ async fn hold(mut client: oneshot::Sender<Result<Answer, ConnectorError>>) {
 /// An answer that leaves out the second half of what it should name.
 fn shortened(mut answer: Answer) -> Answer {
     let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&answer.body) else { return answer };
-    for name in ["Responses", "Successful"] {
+    for name in ["Responses", "Successful", "predictions"] {
         if let Some(list) = body.get_mut(name).and_then(serde_json::Value::as_array_mut) {
             list.truncate(list.len() / 2);
         }
     }
     answer.body = body.to_string().into_bytes();
     answer
+}
+
+/// A caller who waits; whatever ends that, the time counts.
+struct Waiting {
+    wire: Wire,
+    operation: String,
+    since: Instant,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let took = self.since.elapsed();
+        let inner = &mut *self.wire.lock();
+        let waited = inner.waited.entry(std::mem::take(&mut self.operation)).or_default();
+        waited.sum += took;
+        waited.longest = waited.longest.max(took);
+    }
 }
 
 #[derive(Debug)]
@@ -286,6 +336,7 @@ impl HttpConnector for Connector {
                 call.operation().to_owned()
             };
             let plan = wire.plan(&operation);
+            let _waiting = Waiting { wire: wire.clone(), operation, since: Instant::now() };
             let (client, answer) = oneshot::channel();
             tokio::spawn(wire.serve(request, plan, client));
             let answer = match read_timeout {

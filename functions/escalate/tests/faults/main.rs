@@ -241,3 +241,24 @@ async fn the_record_says_what_was_consulted() {
     assert_eq!(records[0].scores["hate"].view, View::Text);
     assert!(records[0].cost_usd_micro > 1.0, "its share of the endpoint's time, its write and its messages");
 }
+
+/// events/ has a sample of every message.
+#[tokio::test(start_paused = true)]
+async fn the_sample_of_events_is_read_and_what_nobody_decided_is_left_alone() {
+    let text = include_str!("../../../../events/escalation.json");
+    let event: Box<serde_json::value::RawValue> = serde_json::from_str(text).unwrap();
+    let batch = runtime::SqsBatch::parse(&event).unwrap();
+    let posts: Vec<_> = batch
+        .messages
+        .iter()
+        .map(|message| domain::Escalation::parse(message.body.as_ref().ok().unwrap().as_bytes()).ok().unwrap().post)
+        .collect();
+    assert_eq!(posts.len(), 2);
+    assert!(posts[0].media.is_empty() && posts[1].media.len() == 1);
+    let service = Service::with(Mood::Well(0.5));
+    let deadline_ms = service.now().millis() + 60_000;
+    let deadline = store::Deadline::now() + Duration::from_secs(60);
+    let invocation = runtime::Invocation { deadline, deadline_ms, cold_start: true };
+    assert_eq!(escalate::handle(&service.app, batch, invocation).await.failures().count(), 0);
+    assert_eq!(service.decisions.all(), Vec::new());
+}

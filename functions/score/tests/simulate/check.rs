@@ -3,10 +3,12 @@
 use crate::posts::{ARTIFACTS, Key, Part, Posts};
 use crate::service::{ACTIONS, BOUNDS, DECISIONS, NEXT_BOUNDS, TASKS};
 use domain::Timestamp;
+use fastrand::Rng;
 use scoring::TextModel;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use world::lambda::Watch;
 use world::{Cloud, Item};
 
 /// The longest invocation, in milliseconds: how far what it saw may lie behind what it wrote.
@@ -284,6 +286,36 @@ impl<'a> Checker<'a> {
         self.look();
         let sent = self.sent.values().map(BTreeMap::len).sum();
         (self.decided.len(), sent, self.cloud.keys(ARTIFACTS, "quarantine/").len())
+    }
+}
+
+impl Watch for Checker<'_> {
+    type Part = Part;
+
+    fn wrong(&mut self, what: String) {
+        Checker::wrong(self, what);
+    }
+
+    fn acknowledged(&mut self, parts: &[Part]) {
+        Checker::acknowledged(self, parts);
+    }
+
+    /// People look at tasks and decide otherwise, or not.
+    fn review(&mut self, rng: &mut Rng, now_ms: i64) -> bool {
+        let tasks = self.reviewable();
+        if tasks.is_empty() {
+            return false;
+        }
+        let mut item = tasks[rng.usize(..tasks.len())].as_ref().clone();
+        let at = Timestamp::from_millis(now_ms);
+        item.insert("decided_by".to_owned(), json!({ "S": "human" }));
+        item.insert("decision".to_owned(), json!({ "S": if rng.bool() { "approve" } else { "hide" } }));
+        item.insert("decided_at".to_owned(), json!({ "S": at.to_string() }));
+        item.insert("attempt".to_owned(), json!({ "N": "2" }));
+        item.remove("review");
+        self.cloud.put(DECISIONS, item, "reviewer");
+        self.look();
+        true
     }
 }
 

@@ -1,9 +1,5 @@
 //! Faults planted in the code, to see that the simulation catches them.
 
-use crate::run::{Climate, run};
-use scoring::Judge;
-use std::sync::Arc;
-
 /// Names in the code, and what each does.
 pub const FAULTS: [(&str, &str); 22] = [
     ("acknowledge-before-send", "a message is acknowledged though its task or action was not sent"),
@@ -30,24 +26,8 @@ pub const FAULTS: [(&str, &str); 22] = [
     ("transient-is-poison", "an object that cannot be read now counts as gone"),
 ];
 
-/// The seeds it took, and what was seen first.
-pub struct Caught {
-    pub seeds: u64,
-    pub by: String,
-}
-
-/// Plants a fault on this thread and runs until something is wrong.
-pub fn catch(judges: &[Arc<Judge>; 2], name: &'static str, posts: usize, most: u64) -> Option<Caught> {
-    plant(name);
-    let caught = (1..=most).find_map(|seed| {
-        let outcome = run(judges, seed, posts, &Climate::stormy(seed));
-        outcome.violations.into_iter().next().map(|by| Caught { seeds: seed, by })
-    });
-    plant("");
-    caught
-}
-
-fn plant(name: &'static str) {
+/// Plants a fault on this thread.
+pub fn plant(name: &'static str) {
     runtime::planted::plant(name);
     store::planted::plant(name);
 }

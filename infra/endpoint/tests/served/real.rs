@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::sha256_hex;
 use endpoint::npy::{Ids, read_floats, write_ids};
 use endpoint::{Config, Server, models};
+use opinion::{Ensemble, Reader};
 use scoring::{Bundle, TextModel};
 use serde_json::{Value, json};
 
@@ -44,13 +45,13 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
 }
 
 #[test]
-fn our_cascade_scores_as_it_does_alone_to_the_last_bit() {
+fn our_models_score_as_they_do_alone_to_the_last_bit() {
     let config = config(&cascade(), &["--max-queue", "4096", "--max-queue-ms", "600000"]);
     let loaded = models::load(&config).unwrap();
     let onnx = scoring::init(&library()).unwrap();
     let bundle = Bundle::read(&cascade()).unwrap();
-    let model = TextModel::load(&onnx, &bundle, None).unwrap();
-    assert_eq!((loaded.reader.most_rows(), loaded.reader.model()), (1, model.identity()));
+    let model = Ensemble::new(Arc::new(TextModel::load(&onnx, &bundle, None).unwrap())).unwrap();
+    assert_eq!((loaded.reader.most_rows(), loaded.reader.model()), (1, model.model()));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime.block_on(Server::bind(&config)).unwrap();
     server.app.serve(loaded).unwrap();
@@ -62,7 +63,7 @@ fn our_cascade_scores_as_it_does_alone_to_the_last_bit() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         for (text, prediction) in texts.iter().zip(body["predictions"].as_array().unwrap()) {
-            let (found, scored) = (&prediction["text"]["ok"], model.score(text).unwrap());
+            let (found, scored) = (&prediction["text"]["ok"], model.read(text).unwrap());
             assert_eq!((&found["raw"], &found["calibrated"]), (&json!(scored.raw), &json!(scored.calibrated)));
         }
     }
