@@ -40,7 +40,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     let mut images: BTreeMap<String, usize> = BTreeMap::new();
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut errors: BTreeSet<String> = BTreeSet::new();
-    let mut latencies = Vec::new();
+    let (mut latencies, mut went_without) = (Vec::new(), Vec::new());
     let mut count = |name| *counts.entry(name).or_default() += 1;
     for item in &work.items {
         match &item.state {
@@ -51,8 +51,12 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
                     Decision::Review => "PostsReviewed",
                     Decision::Hide => "PostsHidden",
                 });
-                if let Some(consulted) = record.second_opinion.as_ref().filter(|one| one.state != ScoreState::Ok) {
-                    count("PostsWithoutSecondOpinion");
+                let missed = record.second_opinion.as_ref().filter(|one| one.state != ScoreState::Ok);
+                went_without.push(missed.is_some());
+                if let Some(consulted) = missed {
+                    if consulted.why.as_deref() == Some("budget") {
+                        count("BudgetSpent");
+                    }
                     *without.entry(consulted.why.clone().unwrap_or_default()).or_default() += 1;
                 }
                 for image in &record.images {
@@ -76,6 +80,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     for (name, number) in counts {
         metrics.count(name, number);
     }
+    metrics.share("PostsWithoutSecondOpinion", &went_without);
     let open = app.breaker.lock().unwrap_or_else(PoisonError::into_inner).is_open();
     metrics.count("BreakerOpen", usize::from(open));
     metrics.count("MessagesFailed", failed);
