@@ -71,7 +71,12 @@ pub struct Totals {
     pub without: usize,
     /// Posts hidden by it.
     pub hidden: usize,
+    /// Those without, by why.
+    pub why: BTreeMap<&'static str, usize>,
 }
+
+/// Why there may be no second opinion.
+pub const WHY: [&str; 7] = ["late", "budget", "breaker", "timeout", "failed", "unusable", "content"];
 
 fn text<'a>(item: &'a Item, name: &str) -> &'a str {
     item.get(name).and_then(|value| value.get("S")?.as_str()).unwrap_or_default()
@@ -224,9 +229,9 @@ impl<'a> Checker<'a> {
                     says(format!("without a second opinion it is `{decision}` for {reasons:?}"));
                 }
                 let why = opinion["why"]["S"].as_str().unwrap_or_default();
-                let words = ["late", "budget", "breaker", "timeout", "failed", "unusable", "content"];
-                if !words.contains(&why) {
-                    says(format!("it has no second opinion because of `{why}`"));
+                match WHY.into_iter().find(|word| *word == why) {
+                    Some(why) => *self.totals.why.entry(why).or_default() += 1,
+                    None => says(format!("it has no second opinion because of `{why}`")),
                 }
                 if self.calm && !["late", "content"].contains(&why) {
                     says(format!("nothing goes wrong, and it has no second opinion because of `{why}`"));

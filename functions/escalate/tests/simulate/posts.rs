@@ -190,8 +190,12 @@ impl Posts {
     fn draft(&mut self, rng: &mut Rng, id: String, revision: u64, attempt: u32, after: Duration) -> Draft {
         let words = format!("{} {}", TEXTS[rng.usize(..TEXTS.len())], TEXTS[rng.usize(..TEXTS.len())]);
         let text = format!("{CANARY} {words} {id} {revision} {attempt}");
-        // Most are sent on at once; some come when it is too late.
-        let age = if rng.u8(..12) == 0 { rng.u64(50_000..600_000) } else { rng.u64(200..5_000) };
+        // Most are sent on at once; some come when there is hardly time left, some too late.
+        let age = match rng.u8(..24) {
+            0..=1 => rng.u64(50_000..600_000),
+            2..=4 => rng.u64(45_000..54_500),
+            _ => rng.u64(200..5_000),
+        };
         let received_ms = BEGINS_MS + i64::try_from(after.as_millis()).unwrap() - i64::try_from(age).unwrap();
         let known = Known { text: Some(text.clone()), media: Vec::new(), received_ms };
         let mut draft = Draft { id, revision, fields: json!({}), known, text: Text::Known(text.clone()), after };
