@@ -3,8 +3,8 @@
 Prices are list prices of us-east-1, November 2026, as we know them, not read off a bill.
 """
 
-# Assumed until measured: seconds of one processor for a second opinion, on a Lambda of LAMBDA_MB.
-SECONDS = {"a text": 0.020, "an image": 0.500}
+# Seconds of one processor for a second opinion, as `make bench` measured them (functions/escalate/benches/cost.rs), rounded up.
+SECONDS = {"a text": 0.001, "an image": 0.250}
 SHARES = (0.01, 0.10, 0.50)
 LAMBDA_MB = 1769
 LAMBDA_GB_SECOND = 0.0000166667
