@@ -181,7 +181,7 @@ async fn ask(
     let price = wanted.usd_per_hour / 3_600.0 * 1e6;
     let money = |seconds: f64| whole(seconds * price);
     let limit = if planted("budget-ignored") { u64::MAX } else { whole(wanted.daily_budget_usd * 1e6) };
-    let mut last = Without::Failed;
+    let mut failed = None;
     for _ in 0..TRIES {
         if Deadline::now() + timeout > by {
             return Err(Without::Late);
@@ -189,7 +189,7 @@ async fn ask(
         // The breaker is asked first: while it is open, nothing is counted.
         let breaker = || app.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         if breaker().permit(Deadline::now()) == Permit::Leave && !planted("breaker-ignored") {
-            return Err(if last == Without::Failed { Without::Breaker } else { last });
+            return Err(failed.unwrap_or(Without::Breaker));
         }
         let mut told = Telling::of(app);
         {
@@ -212,10 +212,10 @@ async fn ask(
             Ok(answers) => return Ok(answers),
             // Asking again would take as long again, or give the same.
             Err(why @ (NoAnswer::Timeout | NoAnswer::Unusable | NoAnswer::Nobody)) => return Err(why.into()),
-            Err(why) => last = why.into(),
+            Err(why) => failed = Some(why.into()),
         }
     }
-    Err(last)
+    Err(failed.unwrap_or(Without::Failed))
 }
 
 /// An amount of money in whole millionths, rounded up.
