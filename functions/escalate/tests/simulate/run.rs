@@ -44,7 +44,7 @@ impl Function for Escalate<'_> {
 /// All faults together in most runs; in one of four only the endpoint fails, in half of these all the time and in one way.
 pub fn climate(seed: u64) -> Climate {
     let mut rng = Rng::with_seed(seed ^ 0xe5ca);
-    if seed % 4 != 0 {
+    if !seed.is_multiple_of(4) {
         let climate = Climate::stormy(seed);
         // With six seconds there is never time to ask: now and then there is.
         let short = climate.timeout < Duration::from_secs(30) && rng.bool();
