@@ -102,9 +102,7 @@ pub(crate) async fn consult(app: &App, work: &mut Work) {
                     told.push((place, (if unread { Err(Without::Content) } else { Ok(nothing) }, 0.0)));
                     continue;
                 }
-                if !planted("due-ignored") {
-                    by = by.min(Deadline::now() + left);
-                }
+                by = by.min(Deadline::now() + left);
                 match requests.last_mut() {
                     Some((places, questions))
                         if !with_images

@@ -1,7 +1,7 @@
 //! Faults planted in the code, to see that the simulation catches them.
 
 /// Names in the code, and what each does.
-pub const FAULTS: [(&str, &str); 25] = [
+pub const FAULTS: [(&str, &str); 24] = [
     ("supersede-unconditionally", "the second decision is written over whatever stands there, or nothing"),
     ("supersede-human", "the condition of the write does not spare a person's decision"),
     ("supersede-any-attempt", "the condition of the write does not ask for the provisional decision before it"),
@@ -19,7 +19,6 @@ pub const FAULTS: [(&str, &str); 25] = [
     ("budget-ignored", "money is counted and never spent up"),
     ("breaker-ignored", "an endpoint that does not answer is asked on and on"),
     ("age-ignored", "a post is asked about however old it is"),
-    ("due-ignored", "a request may take as long as the invocation has, whatever is due before"),
     ("endpoint-without-timeout", "an answer is waited for until the invocation ends"),
     ("unread-text-is-fine", "a text that could not be read counts as read again"),
     ("failed-entries-ignored", "`Failed[]` of SendMessageBatch counts as sent"),

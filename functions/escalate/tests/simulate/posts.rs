@@ -74,6 +74,8 @@ pub struct Posts {
     pub blocked: BTreeSet<String>,
     /// All parts of all messages, once each.
     pub parts: Vec<Part>,
+    /// Of ten posts with words, so many have pictures too.
+    illustrated: u8,
 }
 
 /// A post that is about to be written down.
@@ -103,7 +105,7 @@ impl Posts {
     /// `count` posts, poison and repetitions included, by a seed.
     pub fn generate(judge: &Judge, seed: u64, count: usize) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x9057_5eed);
-        let mut posts = Self::default();
+        let mut posts = Self { illustrated: [2, 2, 8][rng.usize(..3)], ..Self::default() };
         let (mut number, mut distinct) = (0, BTreeSet::new());
         while distinct.len() < count {
             number += 1;
@@ -218,7 +220,7 @@ impl Posts {
             }
             _ => draft.fields["text"] = json!(text),
         }
-        if draft.text == Text::None || rng.u8(..5) == 0 {
+        if draft.text == Text::None || rng.u8(..10) < self.illustrated {
             let pictures = if rng.u8(..30) == 0 { 9 } else { rng.usize(1..=3) };
             let media = (0..pictures).map(|place| self.picture(rng, &unique, place));
             let (entries, seen): (Vec<Value>, Vec<Option<String>>) = media.unzip();
