@@ -68,13 +68,13 @@ train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the mode
 	@MODERATO=$(MODERATO) .tools/training/bin/python infra/training/job.py --seeds $(or $(SEEDS),1 2) --epochs $(EPOCHS) --take shared/scoring/models/minilm-cascade
 
 simulate: build ## the fault world: make simulate SEEDS=n POSTS=m [SEED=k]
-	@cargo test --quiet --locked --release --workspace --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'
+	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'
 
 planted: build ## the table of planted faults, and the seeds it took to catch each
-	@cargo test --quiet --locked --release --workspace --test simulate -- --planted
+	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --planted
 
 cuts: build ## the table of cuts at every await point of a batch of ten
-	@cargo test --quiet --locked --release --workspace --test simulate -- --cuts
+	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --cuts
 
 fuzz: tools ## every fuzz target guided by coverage: make fuzz [MINUTES=10] [TARGET=envelopes]; make test runs seconds of each
 	@$(PYTHON_TOOLS)/python infra/fuzz.py --minutes '$(MINUTES)' $(TARGET)
