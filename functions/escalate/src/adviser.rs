@@ -19,6 +19,8 @@ const MOST_LINES: usize = 100;
 pub enum NoAnswer {
     /// There is nobody to ask.
     Nobody,
+    /// Whoever was asked has too much to do just now.
+    Busy,
     /// Not in time.
     Timeout,
     /// Whoever was asked failed, or could not be reached.
@@ -58,6 +60,7 @@ impl Adviser for Endpoint {
 fn no_answer(error: &StoreError) -> NoAnswer {
     match error.code.as_str() {
         store::NO_ENDPOINT => NoAnswer::Nobody,
+        store::BUSY => NoAnswer::Busy,
         "timed out" | "deadline reached" => NoAnswer::Timeout,
         _ => NoAnswer::Failed,
     }

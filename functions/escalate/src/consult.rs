@@ -21,11 +21,13 @@ use store::Deadline;
 /// Texts that one request carries at most; a post with images has one of its own.
 const TEXTS_A_REQUEST: usize = 16;
 /// Requests on their way at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// What storing and sending take after an answer, so that a post is not asked about too late.
 const TAIL: Duration = Duration::from_secs(2);
 /// Whoever does not answer in time is not asked a second time for the same post; whoever fails at once is, once.
 const TRIES: usize = 2;
+/// Whoever is busy is asked again after these, and counts as failed after the last: some fifteen seconds of the minute that a post has.
+const BUSY_PAUSES_MS: [u64; 6] = [250, 500, 1_000, 2_000, 4_000, 8_000];
 
 /// Why a post is decided without its second opinion; the code stands on the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ impl From<NoAnswer> for Without {
         match why {
             NoAnswer::Nobody => Self::Off,
             NoAnswer::Timeout => Self::Timeout,
-            NoAnswer::Failed => Self::Failed,
+            NoAnswer::Busy | NoAnswer::Failed => Self::Failed,
             NoAnswer::Unusable => Self::Unusable,
         }
     }
@@ -97,9 +99,7 @@ pub(crate) async fn consult(app: &App, work: &mut Work) {
                 let with_images = !question.images.is_empty();
                 if question.text.is_none() && !with_images {
                     // Nothing of it could be had, or nothing of it is an image: there is nothing to ask.
-                    let nothing = Answer { text: None, images: Vec::new() };
-                    let unread = asked.unread || asked.unasked.is_empty();
-                    told.push((place, (if unread { Err(Without::Content) } else { Ok(nothing) }, 0.0)));
+                    told.push((place, (Err(Without::Content), 0.0)));
                     continue;
                 }
                 by = by.min(Deadline::now() + left);
@@ -179,8 +179,9 @@ async fn ask(
     let price = wanted.usd_per_hour / 3_600.0 * 1e6;
     let money = |seconds: f64| whole(seconds * price);
     let limit = if planted("budget-ignored") { u64::MAX } else { whole(wanted.daily_budget_usd * 1e6) };
-    let mut failed = None;
-    for _ in 0..TRIES {
+    let (mut failed, mut tries) = (None, 0);
+    let mut pauses = BUSY_PAUSES_MS.into_iter().map(Duration::from_millis);
+    while tries < TRIES {
         if Deadline::now() + timeout > by {
             return Err(Without::Late);
         }
@@ -203,8 +204,23 @@ async fn ask(
         let longest = if planted("endpoint-without-timeout") { by } else { by.min(started + timeout) };
         let patience = if planted("endpoint-without-timeout") { by - started } else { timeout };
         let answer = adviser.ask(questions.clone(), patience, longest).await;
-        let most = money(timeout.as_secs_f64());
-        app.wallet.lock().await.give_back(most.saturating_sub(money(started.elapsed().as_secs_f64())));
+        let (most, spent) = (money(timeout.as_secs_f64()), money(started.elapsed().as_secs_f64()));
+        {
+            let mut wallet = app.wallet.lock().await;
+            wallet.give_back(most.saturating_sub(spent));
+            wallet.spend(spent.saturating_sub(most));
+        }
+        if answer == Err(NoAnswer::Busy)
+            && let Some(pause) = pauses.next()
+            && Deadline::now() + pause + timeout <= by
+        {
+            // It is there, and says so: no failure that the breaker should count.
+            drop(told);
+            failed = Some(Without::Failed);
+            tokio::time::sleep(pause).await;
+            continue;
+        }
+        tries += 1;
         told.tell(answer.is_ok() || answer == Err(NoAnswer::Nobody));
         match answer {
             Ok(answers) => return Ok(answers),

@@ -158,7 +158,7 @@ async fn image(app: &App, place: usize, media: &Media, by: Deadline) -> Result<V
     if place >= MAX_IMAGES {
         return Err("too_many_images");
     }
-    if media.kind.as_ref().is_some_and(|kind| !kind.starts_with("image/")) {
+    if media.kind.as_ref().is_some_and(|kind| !kind.to_ascii_lowercase().starts_with("image/")) {
         return Err("not_an_image");
     }
     app.content().at(&media.uri, MAX_IMAGE_BYTES, by).await.map_err(|trouble| match trouble {

@@ -50,7 +50,14 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
     let mut spans: Option<&TextOpinion> = None;
     let mut without = answer.as_ref().err().copied();
     if let Ok(answer) = &answer {
-        let seen = in_order(answer, unasked);
+        // What is written in a picture is in the post's language, as far as anybody said: one that is not learned cannot be read.
+        let lang = Some(before.post.lang.as_str()).filter(|lang| !lang.is_empty());
+        let learned = matches!(answer.text, Some(Outcome::Ok(_))) || judge.model.supports(lang);
+        let legible = |seen: &'_ Seen| seen.lines.is_empty() || learned;
+        let seen: Vec<_> = in_order(answer, unasked)
+            .into_iter()
+            .map(|seen| seen.and_then(|seen| if legible(seen) { Ok(seen) } else { Err("language_not_learned") }))
+            .collect();
         let harm = &judge.policy.leading_harm;
         let text = match &answer.text {
             Some(Outcome::Ok(opinion)) => Some(candidate(opinion, View::Text, &[])),
@@ -98,6 +105,10 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
             evidence.media = Availability::Available;
         }
         evidence.blocked_media = place_of(images.iter().filter(|image| image.blocked.is_some()).count());
+    }
+    if without == Some(Without::Content) && images.is_empty() {
+        images = unasked.iter().map(|why| image_record(&Err(why.unwrap_or("unanswered")), block_list)).collect();
+        images.retain(|image| image.error.as_deref() != Some("not_asked"));
     }
     let silent = planted("fallback-says-nothing") || planted("fallback-removes");
     evidence.second_opinion = match without {
@@ -158,14 +169,19 @@ fn code(error: ImageError) -> &'static str {
     }
 }
 
+/// As scores are compared and stored.
+fn six_decimals(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 fn place_of(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 fn candidate<'a>(opinion: &TextOpinion, view: View, lines: &'a [Line]) -> Candidate<'a> {
     let score = Score {
-        raw: Some(opinion.raw),
-        calibrated: Some(opinion.calibrated),
+        raw: Some(six_decimals(opinion.raw)),
+        calibrated: Some(six_decimals(opinion.calibrated)),
         model: format!("{}@{}", opinion.model.name, opinion.model.version),
         state: ScoreState::Ok,
         view,
@@ -178,8 +194,8 @@ fn nudity(seen: &[Result<&Seen, &'static str>]) -> Option<Score> {
     let seen = seen.iter().enumerate().filter_map(|(place, seen)| Some((place, *seen.as_ref().ok()?)));
     let (place, seen) = seen.max_by(|(_, a), (_, b)| a.nudity.total_cmp(&b.nudity))?;
     Some(Score {
-        raw: Some(seen.nudity),
-        calibrated: Some(seen.nudity),
+        raw: Some(six_decimals(seen.nudity)),
+        calibrated: Some(six_decimals(seen.nudity)),
         model: format!("{}@{}", seen.nudity_model.name, seen.nudity_model.version),
         state: ScoreState::Ok,
         view: View::Image(place_of(place)),

@@ -4,7 +4,10 @@ use crate::planted::planted;
 use crate::{Aws, Deadline, StoreError, aws};
 use async_trait::async_trait;
 use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sagemakerruntime::error::SdkError;
+use aws_sdk_sagemakerruntime::operation::invoke_endpoint::InvokeEndpointError;
 use aws_sdk_sagemakerruntime::primitives::Blob;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The code of the error where the deployment has no endpoint.
@@ -12,6 +15,9 @@ pub const NO_ENDPOINT: &str = "no endpoint";
 
 /// As long as nobody waits; for a planted fault.
 const UNTIMELY: Duration = Duration::from_secs(3_600);
+
+/// The code of the error where whoever is asked has too much to do just now: 429 or 503, its own or, told by SageMaker, its container's.
+pub const BUSY: &str = "busy";
 
 /// Somebody who answers requests of bytes with bytes.
 #[async_trait]
@@ -64,7 +70,27 @@ impl Inference for SageMaker {
                     .timeout_config(timeouts),
             )
             .send();
-        let answer = aws::call(DOING, deadline.min(Deadline::now() + timeout), request).await?;
+        let busy = AtomicBool::new(false);
+        let request = async {
+            let answer = request.await;
+            busy.store(answer.as_ref().is_err_and(is_busy), Ordering::Relaxed);
+            answer
+        };
+        let answer = aws::call(DOING, deadline.min(Deadline::now() + timeout), request).await;
+        if answer.is_err() && busy.load(Ordering::Relaxed) {
+            return Err(StoreError::transient(DOING, BUSY));
+        }
+        let answer = answer?;
         answer.body.map(Blob::into_inner).ok_or_else(|| aws::empty(DOING))
     }
+}
+
+fn is_busy(error: &SdkError<InvokeEndpointError>) -> bool {
+    let too_much = |status: u16| matches!(status, 429 | 503);
+    let of_container = match error.as_service_error() {
+        Some(InvokeEndpointError::ModelError(error)) => error.original_status_code(),
+        _ => None,
+    };
+    of_container.and_then(|status| u16::try_from(status).ok()).is_some_and(too_much)
+        || error.raw_response().is_some_and(|response| too_much(response.status().as_u16()))
 }

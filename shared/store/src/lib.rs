@@ -22,7 +22,7 @@ pub use backoff::Backoff;
 pub use budget::{Budget, DynamoBudget, MemoryBudget};
 pub use decisions::{DecisionStore, DynamoDecisions, Inserted, MemoryDecisions, Superseded};
 pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
-pub use inference::{Inference, NO_ENDPOINT, SageMaker};
+pub use inference::{BUSY, Inference, NO_ENDPOINT, SageMaker};
 pub use item::{item_size, write_units};
 pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE};
 pub use queue::{Depth, MemoryQueue, Message, Queue, Received, SqsQueue};

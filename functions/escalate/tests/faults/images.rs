@@ -139,3 +139,24 @@ async fn a_picture_does_not_excuse_a_text_that_nobody_could_read() {
     assert_eq!((record.decision, record.score), (Decision::Review, None));
     assert_eq!(record.scores["hate"].state, ScoreState::Unavailable);
 }
+
+#[tokio::test(start_paused = true)]
+async fn words_in_a_picture_in_a_language_that_is_not_learned_go_to_a_person() {
+    let service = Service::with(Mood::Well(0.05));
+    service.keeps(CONTENT, "words", "words:garbled").await;
+    service.keeps(CONTENT, "plain", "plain").await;
+    for (id, lang, key, decision) in [
+        ("ru", "ru", "words", Decision::Review),
+        ("ru-plain", "ru", "plain", Decision::Approve),
+        ("en", "en", "words", Decision::Approve),
+    ] {
+        let post =
+            serde_json::json!({ "post_id": id, "lang": lang, "media": [{ "uri": format!("s3://{CONTENT}/{key}") }] });
+        let body = service.provisional(post).await;
+        assert_eq!(service.deliver(&[body]).await, Vec::<usize>::new());
+        let record = service.record(id);
+        assert_eq!(record.decision, decision, "{id}: {:?}", record.images);
+        all_is_well(&service, &[record]);
+    }
+    assert_eq!(service.record("ru").images[0].error.as_deref(), Some("language_not_learned"));
+}

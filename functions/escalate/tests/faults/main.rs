@@ -262,3 +262,16 @@ async fn the_sample_of_events_is_read_and_what_nobody_decided_is_left_alone() {
     assert_eq!(escalate::handle(&service.app, batch, invocation).await.failures().count(), 0);
     assert_eq!(service.decisions.all(), Vec::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_busy_is_waited_for_a_while_and_not_taken_for_broken() {
+    let service = Service::with(Mood::Busy(5, 0.05));
+    let records = service.stream(0, 10).await;
+    assert_eq!((all_is_well(&service, &records), service.stub.calls()), (10, 6));
+    assert!(!service.breaker_is_open());
+    // For ever busy is as good as broken.
+    let service = Service::with(Mood::Busy(usize::MAX, 0.05));
+    let records = service.stream(0, 100).await;
+    assert_eq!(all_is_well(&service, &records), 0);
+    assert!(service.breaker_is_open(), "{:?}", whys(&records));
+}

@@ -76,6 +76,8 @@ pub enum Mood {
     Hangs,
     /// It fails half of all times, by chance, and else answers so.
     FailsByHalf(f64),
+    /// It is busy so many times, and then answers so.
+    Busy(usize, f64),
     /// It answers with these bytes.
     Says(String),
 }
@@ -151,6 +153,8 @@ impl Inference for Stub {
             Mood::FailsByHalf(_) if fastrand::Rng::with_seed(call as u64 * 7_919).bool() => {
                 return failed("InternalServerException");
             }
+            Mood::Busy(times, _) if call < times => return failed(store::BUSY),
+            Mood::Busy(_, value) => (value, Duration::from_millis(40)),
             Mood::FailsByHalf(value) => (value, Duration::from_millis(40)),
             Mood::Says(body) => return Ok(body.into_bytes()),
         };

@@ -1,6 +1,8 @@
 //! The file as it is written, and the checks that make it a [`Policy`].
 
-use super::{Band, Decision, IfUnavailable, Lane, Policy, PolicyError, PolicyTest, Required, Rule, SecondOpinion};
+use super::{
+    Adviser, Band, Decision, IfUnavailable, Lane, Policy, PolicyError, PolicyTest, Required, Rule, SecondOpinion,
+};
 use crate::condition::{Condition, Schema};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -180,6 +182,9 @@ impl Document {
     }
 }
 
+/// A Lambda of the most memory there is, 10,240 MB, costs 0.60 US dollars an hour.
+const MOST_LAMBDA_HOUR: f64 = 0.61;
+
 /// A second opinion that could never come in time, or cost nothing whatever it does, is a mistake in the file.
 fn check_second_opinion(asked: &SecondOpinion, bands: Option<&Vec<Band>>) -> Result<(), PolicyError> {
     const PLACE: &str = "second_opinion";
@@ -202,6 +207,9 @@ fn check_second_opinion(asked: &SecondOpinion, bands: Option<&Vec<Band>>) -> Res
         || u64::from(asked.due_seconds) * 1_000 < 2 * u64::from(asked.timeout_ms)
     {
         return Err(invalid(PLACE, "`timeout_ms` must be 50 to 30000, and `due_seconds` at least twice as long"));
+    }
+    if asked.by == Adviser::Lambda && asked.usd_per_hour > MOST_LAMBDA_HOUR {
+        return Err(invalid(PLACE, "`usd_per_hour` is no Lambda's: one of 1,769 MB costs 0.104 US dollars"));
     }
     let finite = asked.usd_per_hour.is_finite() && asked.daily_budget_usd.is_finite();
     if !finite || asked.usd_per_hour <= 0.0 || asked.daily_budget_usd < 0.0 {

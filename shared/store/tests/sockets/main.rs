@@ -566,7 +566,7 @@ async fn an_endpoint_is_asked_once_whatever_it_says_and_not_waited_for() {
         (None, "timed out"),
         (Some(&b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"[..]), "unreadable answer"),
         (Some(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"), "unknown error"),
-        (Some(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n"), "unknown error"),
+        (Some(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nretry-after: 1\r\n\r\n"), "busy"),
         (Some(b"kanarienvogel"), "could not be reached"),
         (Some(b""), "could not be reached"),
     ] {
