@@ -110,13 +110,7 @@ fn debug_output(app: &score::App) {
     let print = |thing: &dyn Debug| println!("{thing:?} {thing:#?}");
     for body in bodies() {
         for message in batch(&[body]).messages {
-            let Ok(body) = message.body else {
-                let error = message.body.unwrap_err();
-                print(&error);
-                chain(&error);
-                continue;
-            };
-            match score::intake::read(body.as_bytes()) {
+            match score::intake::read(message.body.as_bytes()) {
                 Err(reject) => print(&reject),
                 Ok(intakes) => intakes.iter().for_each(|intake| {
                     if let score::intake::Intake::Unreadable(reject) = intake {
@@ -124,7 +118,7 @@ fn debug_output(app: &score::App) {
                     }
                 }),
             }
-            if let Err(error) = domain::Post::parse(body.as_bytes()) {
+            if let Err(error) = domain::Post::parse(message.body.as_bytes()) {
                 print(&error);
                 chain(&error);
             }
@@ -133,7 +127,7 @@ fn debug_output(app: &score::App) {
     // A record names its post, and holds nothing else of it.
     let text = format!("{CANARY} {HATEFUL}");
     let body = post_with("p", json!({ "text": text, "media": [{ "uri": CANARY }], "context": { "reply_to": CANARY } }));
-    let post = domain::Post::parse(body.as_bytes()).unwrap();
+    let post = domain::Post::parse(message.body.as_bytes()).unwrap();
     let subject = scoring::Subject {
         post: &post,
         text: &scoring::Text::Known(text),
