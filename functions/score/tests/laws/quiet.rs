@@ -127,7 +127,7 @@ fn debug_output(app: &score::App) {
     // A record names its post, and holds nothing else of it.
     let text = format!("{CANARY} {HATEFUL}");
     let body = post_with("p", json!({ "text": text, "media": [{ "uri": CANARY }], "context": { "reply_to": CANARY } }));
-    let post = domain::Post::parse(message.body.as_bytes()).unwrap();
+    let post = domain::Post::parse(body.as_bytes()).unwrap();
     let subject = scoring::Subject {
         post: &post,
         text: &scoring::Text::Known(text),
