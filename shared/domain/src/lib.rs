@@ -17,7 +17,7 @@ pub mod post;
 mod record;
 mod timestamp;
 
-pub use content::{Settlement, digested, settle};
+pub use content::{Settlement, digested, is_repeat, settle};
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
 pub use escalation::Escalation;
 pub use evidence::{

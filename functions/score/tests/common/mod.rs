@@ -182,6 +182,9 @@ impl DecisionStore for Shared {
 
     async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
         self.0.called("of_post", deadline);
+        if self.0.broken(&Fault::Get) {
+            return Err(throttled("reading the decisions of a post"));
+        }
         self.0.decisions.of_post(post, deadline).await
     }
 
@@ -261,7 +264,7 @@ impl Queue for Named {
         let mut answers = Vec::new();
         for message in messages {
             let body: Value = serde_json::from_str(&message.body).unwrap();
-            let post = body.get("post").unwrap_or(&body)["post_id"].as_str().unwrap().to_owned();
+            let post = body.get("post").unwrap_or(&body)["post_id"].as_str().unwrap_or_default().to_owned();
             let refused = world.find(|fault| match fault {
                 Fault::Send(queue, about) if queue == name && *about == post => Some(()),
                 _ => None,
