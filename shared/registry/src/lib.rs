@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use store::{Deadline, ObjectStore};
 
-pub use publish::{Digests, Publication, PublishError, Shelf, Standing, Version};
+pub use publish::{Digests, Past, Publication, PublishError, Shelf, Standing, Version};
 
 /// Key of the pointer.
 pub const POINTER_KEY: &str = "registry/live.json";

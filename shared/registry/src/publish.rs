@@ -63,6 +63,20 @@ impl Publication {
         serde_json::from_slice(bytes).map_err(|_| format!("`{POINTER_KEY}` is not a pointer"))
     }
 
+    /// What becomes live in the place of `replaced`. Of two publications the later has the later time, whatever clocks say: the
+    /// history is in order.
+    #[must_use]
+    pub fn new(
+        pointer: Pointer,
+        replaced: Option<&Standing>,
+        (by, why): (Option<String>, Option<String>),
+        now: Timestamp,
+    ) -> Self {
+        let before = replaced.and_then(|there| there.version.as_ref().ok()).map(|version| &version.publication);
+        let least = before.and_then(|before| before.at).map_or(now, |at| Timestamp::from_millis(at.millis() + 1));
+        Self { pointer, by, at: Some(now.max(least)), why, previous: before.map(Self::digests) }
+    }
+
     /// The digests of its model and policy.
     #[must_use]
     pub fn digests(&self) -> Digests {
@@ -99,6 +113,14 @@ impl Version {
         let at = self.publication.at.unwrap_or(Timestamp::from_millis(0)).to_string();
         format!("{HISTORY}{}-{}.json", at.replace([':', '-'], ""), self.id)
     }
+}
+
+/// A version in the history, not yet read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// Names it.
+    pub id: String,
+    key: String,
 }
 
 /// Why nothing became live.
@@ -163,17 +185,33 @@ impl Shelf<'_> {
         Ok(())
     }
 
-    /// Everything that was ever live, the newest first.
+    /// Everything that was ever live, by its id, the newest first.
     ///
     /// # Errors
     /// A call that failed.
-    pub async fn history(&self, by: Deadline) -> Result<Vec<Version>, StoreError> {
-        let mut versions = Vec::new();
-        for info in self.objects.list(self.bucket, HISTORY, by).await?.iter().rev() {
-            let found = self.objects.get(self.bucket, &info.key, MAX_STANDING_BYTES, by).await?;
-            versions.extend(found.and_then(|object| Version::of(&object.bytes).ok()));
+    pub async fn history(&self, by: Deadline) -> Result<Vec<Past>, StoreError> {
+        let kept = self.objects.list(self.bucket, HISTORY, by).await?;
+        let past = kept.into_iter().rev().filter_map(|info| {
+            let id = info.key.strip_suffix(".json")?.rsplit('-').next()?.to_owned();
+            Some(Past { id, key: info.key })
+        });
+        Ok(past.collect())
+    }
+
+    /// Reads what was live once.
+    ///
+    /// # Errors
+    /// Why it could not be read, or is not what it was.
+    pub async fn past(&self, past: &Past, by: Deadline) -> Result<Version, String> {
+        let key = &past.key;
+        let found = self.objects.get(self.bucket, key, MAX_STANDING_BYTES, by).await;
+        let found = found.map_err(|error| format!("`{key}`: {error}"))?;
+        let version = Version::of(&found.ok_or_else(|| format!("`{key}` does not exist"))?.bytes)?;
+        if version.id == past.id {
+            Ok(version)
+        } else {
+            Err(format!("`{key}` does not have the digest that names it"))
         }
-        Ok(versions)
     }
 
     /// Puts a model under its digest; what is there already is left alone. How many objects were written.

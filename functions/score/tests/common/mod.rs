@@ -328,6 +328,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             actions_queue_url: "actions".to_owned(),
             escalations_queue_url: "escalations".to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
             test_panic: true,

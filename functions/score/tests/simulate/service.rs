@@ -75,6 +75,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             actions_queue_url: ACTIONS.to_owned(),
             escalations_queue_url: ESCALATIONS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
             test_panic: true,
