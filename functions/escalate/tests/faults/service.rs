@@ -203,6 +203,7 @@ impl Service {
                 registry_fallback: registry::Fallback::Review,
                 content_buckets: vec![CONTENT.to_owned()],
                 decision_days: 400,
+                digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
                 on,
                 endpoint: None,
                 root: PathBuf::new(),

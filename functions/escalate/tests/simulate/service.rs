@@ -97,6 +97,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             decision_days: 400,
+            digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
             on: true,
             endpoint: Some(ENDPOINT.to_owned()),
             root: PathBuf::new(),

@@ -434,6 +434,7 @@ async fn the_program_itself_says_nothing_of_it() {
         ("CONTENT_BUCKETS", CONTENT),
         ("REGISTRY_FALLBACK", "bundled"),
         ("DECISION_DAYS", "400"),
+        ("DIGEST_KEY", &format!("{CANARY}{}", "7".repeat(32))),
         ("MODERATO_TEST_PANIC", "1"),
         ("AWS_ENDPOINT_URL", &format!("http://{aws}")),
         ("AWS_REGION", "us-east-1"),
