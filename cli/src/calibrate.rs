@@ -12,8 +12,8 @@ use scoring::{Bundle, MANIFEST_FILE, MODEL_FILE, TextModel};
 use thiserror::Error;
 
 use crate::reviews::{self, FOLDS, Reviews, ReviewsArgs};
-use crate::{Failure, local};
 use crate::terminal::say;
+use crate::{Failure, local};
 
 /// Fits the model's probabilities to a deployment's reviewed posts and writes the model's folder with `calibration.json` in it, ready for
 /// `moderato registry publish --model FOLDER`.

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 pub fn difference(before: &Policy, after: &Policy) -> Vec<String> {
     let parts: [(&str, Part); 6] = [
         ("leading harm", |policy| BTreeMap::from([(policy.leading_harm.clone(), String::new())])),
-        ("band", |policy| {
-            policy.bands.values().flatten().map(|band| (band.id.clone(), told_band(band))).collect()
-        }),
+        ("band", |policy| policy.bands.values().flatten().map(|band| (band.id.clone(), told_band(band))).collect()),
         ("rule", |policy| policy.rules.iter().map(|rule| (rule.id.clone(), told_rule(rule))).collect()),
         ("required", |policy| policy.required.iter().map(|name| (name.to_string(), String::new())).collect()),
         ("lane", |policy| {
@@ -53,7 +51,8 @@ fn told_band(band: &Band) -> String {
 
 fn told_rule(rule: &Rule) -> String {
     let bounds = rule.at_least.iter().map(|(harm, from)| format!(" and {harm} at least {from}")).collect::<String>();
-    let ignored = if rule.if_unavailable == IfUnavailable::Ignore { ", left out where its evidence is unavailable" } else { "" };
+    let ignored =
+        if rule.if_unavailable == IfUnavailable::Ignore { ", left out where its evidence is unavailable" } else { "" };
     format!("{} in {} for {} when {}{bounds}{ignored}", rule.decision, rule.lane, rule.harm, rule.source)
 }
 

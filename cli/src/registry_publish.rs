@@ -346,7 +346,8 @@ async fn history(shelf: Shelf<'_>, limit: usize) -> Result<Vec<String>, Failure>
     if let Some(live) = &live {
         told.push(told_version("live", &live.id, &live.publication));
     }
-    let past = shelf.history(soon()).await?.into_iter().filter(|past| live.as_ref().is_none_or(|live| live.id != past.id));
+    let past =
+        shelf.history(soon()).await?.into_iter().filter(|past| live.as_ref().is_none_or(|live| live.id != past.id));
     for (back, past) in past.enumerate().take(limit) {
         told.push(match shelf.past(&past, soon()).await {
             Ok(version) => told_version(&(back + 1).to_string(), &version.id, &version.publication),
@@ -510,7 +511,10 @@ mod tests {
         let no = carry_out(plan, &consent, world.shelf(), || Ok(false)).await.unwrap();
         assert_eq!(no, ExitCode::FAILURE);
         let told = world.run(&["publish", "--policy", ours.to_str().unwrap(), "--dry-run"]).await.unwrap();
-        assert!(told.iter().any(|told| told.starts_with("        ~ rule repeat-offender: review in elevated")), "{told:?}");
+        assert!(
+            told.iter().any(|told| told.starts_with("        ~ rule repeat-offender: review in elevated")),
+            "{told:?}"
+        );
         assert_eq!(world.everything().await, before);
         let (plan, consent) = world.plan(&publish).await.unwrap();
         assert!(plan.told.iter().any(|told| told.starts_with("policy  default@") && told.contains(" -> ours@")));
@@ -549,8 +553,12 @@ mod tests {
         world.put(&format!("models/{model}/transformer.ort"), b"damaged").await;
         let before = world.everything().await;
         let ours = world.policy("ours", "", "");
-        let refused = world.run(&["publish", "--policy", ours.to_str().unwrap(), "--yes"]).await.unwrap_err().to_string();
-        assert!(refused.contains("the model that is live cannot be loaded") && refused.contains("--model"), "{refused}");
+        let refused =
+            world.run(&["publish", "--policy", ours.to_str().unwrap(), "--yes"]).await.unwrap_err().to_string();
+        assert!(
+            refused.contains("the model that is live cannot be loaded") && refused.contains("--model"),
+            "{refused}"
+        );
         assert_eq!(world.everything().await, before);
         let both = ["publish", "--policy", ours.to_str().unwrap(), "--model", "bundled", "--yes"];
         world.run(&both).await.unwrap();
@@ -589,7 +597,10 @@ mod tests {
         let mut ids = vec![world.shelf().standing(soon()).await.unwrap().unwrap().version.unwrap().id];
         for id in ["one", "two"] {
             let policy = world.policy(id, "", "");
-            world.run(&["publish", "--policy", policy.to_str().unwrap(), "--yes", "--by", "bob\u{1b}[2J"]).await.unwrap();
+            world
+                .run(&["publish", "--policy", policy.to_str().unwrap(), "--yes", "--by", "bob\u{1b}[2J"])
+                .await
+                .unwrap();
             ids.push(world.shelf().standing(soon()).await.unwrap().unwrap().version.unwrap().id);
         }
         let told = history(world.shelf(), 20).await.unwrap();

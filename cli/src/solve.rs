@@ -12,8 +12,8 @@ use scoring::reviewed::{Estimate, Reviewed, share};
 use thiserror::Error;
 
 use crate::reviews::{self, FOLDS, Reviews, ReviewsArgs};
-use crate::{Failure, local};
 use crate::terminal::say;
+use crate::{Failure, local};
 
 /// Solves the lowest bound of hiding and the highest bound of approval of the leading harm, and writes the policy with them.
 #[derive(Debug, Args)]

@@ -135,18 +135,25 @@ mod tests {
 
     /// Any JSON, from strings of any characters.
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), hostile().prop_map(Value::from)];
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            hostile().prop_map(Value::from)
+        ];
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec((hostile(), inner), 0..4).prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+                prop::collection::vec((hostile(), inner), 0..4)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
             ]
         })
     }
 
     /// Text in which every other character is one that should not be seen.
     fn hostile() -> impl Strategy<Value = String> {
-        let bad = prop::char::ranges(vec!['\0'..='\u{9f}', '\u{2000}'..='\u{206f}', '\u{fe00}'..='\u{ffff}', '\u{e0000}'..='\u{e0fff}'].into());
+        let bad = prop::char::ranges(
+            vec!['\0'..='\u{9f}', '\u{2000}'..='\u{206f}', '\u{fe00}'..='\u{ffff}', '\u{e0000}'..='\u{e0fff}'].into(),
+        );
         prop::collection::vec(prop_oneof![any::<char>(), bad], 0..12).prop_map(String::from_iter)
     }
 

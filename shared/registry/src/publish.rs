@@ -170,7 +170,8 @@ impl Shelf<'_> {
         }
         let bytes = serde_json::to_vec_pretty(publication).unwrap_or_default();
         let object = Object { bytes: bytes.clone(), metadata: BTreeMap::new() };
-        let written = self.objects.replace(self.bucket, POINTER_KEY, object, replaced.map(|there| &there.tag), by).await;
+        let written =
+            self.objects.replace(self.bucket, POINTER_KEY, object, replaced.map(|there| &there.tag), by).await;
         if !matches!(written, Ok(true)) {
             // An answer that was lost leaves open what happened, and the same call made again is told that somebody was first.
             let there = self.standing(by).await?;
@@ -207,11 +208,7 @@ impl Shelf<'_> {
         let found = self.objects.get(self.bucket, key, MAX_STANDING_BYTES, by).await;
         let found = found.map_err(|error| format!("`{key}`: {error}"))?;
         let version = Version::of(&found.ok_or_else(|| format!("`{key}` does not exist"))?.bytes)?;
-        if version.id == past.id {
-            Ok(version)
-        } else {
-            Err(format!("`{key}` does not have the digest that names it"))
-        }
+        if version.id == past.id { Ok(version) } else { Err(format!("`{key}` does not have the digest that names it")) }
     }
 
     /// Puts a model under its digest; what is there already is left alone. How many objects were written.

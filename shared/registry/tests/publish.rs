@@ -133,8 +133,7 @@ async fn of_two_who_read_the_same_the_second_is_told() {
     for (round, names) in [["a", "b"], ["c", "d"]].into_iter().enumerate() {
         let standing = shelf.standing(soon()).await.unwrap();
         assert_eq!(standing.is_some(), round > 0);
-        let [first, second] =
-            names.map(|name| Publication::new(pointer(name), standing.as_ref(), (None, None), at(5)));
+        let [first, second] = names.map(|name| Publication::new(pointer(name), standing.as_ref(), (None, None), at(5)));
         shelf.publish(standing.as_ref(), &first, soon()).await.unwrap();
         let told = shelf.publish(standing.as_ref(), &second, soon()).await;
         assert!(matches!(told, Err(PublishError::Overtaken)), "{told:?}");

@@ -57,8 +57,7 @@ impl World {
     }
 
     async fn start(&self, fallback: Fallback) -> Live {
-        let setting =
-            Setting { root: self.root.path().to_owned(), artifacts_bucket: self.bucket.clone(), fallback };
+        let setting = Setting { root: self.root.path().to_owned(), artifacts_bucket: self.bucket.clone(), fallback };
         Live::on(setting, &self.aws).await.unwrap()
     }
 }
