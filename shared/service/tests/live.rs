@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use domain::policy::{Decision, FALLBACK};
-use domain::{DecisionRecord, Policy, PolicyRef, Post, Timestamp, VerdictBefore};
+use domain::{DecisionRecord, Policy, PolicyRef, Post, Timestamp, VerdictBefore, View};
 use features::views::{Definitions, Lookup};
 use registry::{Fallback, POINTER_KEY, Pointer};
 use scoring::{Bundle, Explain, Judge, Subject, Text, TextModel};
@@ -87,7 +87,8 @@ fn decide(judge: &Judge, text: &str) -> DecisionRecord {
     let at = Timestamp::from_millis(0);
     let subject = Subject {
         post: &post,
-        text: &Text::Known(text.to_owned()),
+        texts: &[(View::Text, Text::Known(text.to_owned()))],
+        conflict: None,
         verdict_before: VerdictBefore::No,
         received_at: at,
         decided_at: at,
