@@ -335,6 +335,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             escalations_queue_url: "escalations".to_owned(),
             posts_queue_url: "posts".to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
             test_panic: true,
