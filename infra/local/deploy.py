@@ -25,6 +25,7 @@ VARIABLES = {
     "DecisionsTable": "DECISIONS_TABLE",
     "FeaturesTable": "FEATURES_TABLE",
     "ArtifactsBucket": "ARTIFACTS_BUCKET",
+    "DigestKeySecret": "DIGEST_KEY_SECRET",
     "ScoreFunction": "SCORE_FUNCTION",
     "ScoreLogs": "SCORE_LOGS",
     "EscalateFunction": "ESCALATE_FUNCTION",

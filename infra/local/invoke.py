@@ -35,6 +35,7 @@ def invoke(cloud: LocalCloud, event: str) -> int:
     gateway = bridge_address()
     variables = local_variables(cloud)
     variables["CONTENT_BUCKETS"] = variables["ARTIFACTS_BUCKET"]
+    variables["DIGEST_KEY"] = cloud.client("secretsmanager").get_secret_value(SecretId=variables["DIGEST_KEY_SECRET"])["SecretString"]
     event_file = cloud.folder / "event.json"
     try:
         text = pathlib.Path(event).read_text().replace(SAMPLE_BUCKET, variables["ARTIFACTS_BUCKET"])

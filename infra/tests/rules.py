@@ -249,7 +249,7 @@ def logs_declared(template: dict) -> list[str]:
 def data_is_safe(template: dict) -> list[str]:
     wrong = []
     for name, resource in template["Resources"].items():
-        if resource["Type"] in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        if resource["Type"] in ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SecretsManager::Secret"):
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
                 if resource.get(policy) != "Retain":
                     wrong.append(f"{name}: {policy} is not Retain")

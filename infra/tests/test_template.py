@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 
 import pytest
 import rules
@@ -165,6 +166,7 @@ FAULTS = {
     "eternal logs": (rules.logs_declared, lambda t: properties(t, "ScoreLogs").pop("RetentionInDays")),
     "implicit log group": (rules.logs_declared, lambda t: properties(t, "ScoreFunction").pop("LoggingConfig")),
     "table deleted with the stack": (rules.data_is_safe, lambda t: t["Resources"]["DecisionsTable"].pop("DeletionPolicy")),
+    "key lost with the stack": (rules.data_is_safe, lambda t: t["Resources"]["DigestKey"].pop("DeletionPolicy")),
     "bucket replaced": (rules.data_is_safe, lambda t: t["Resources"]["ArtifactsBucket"].pop("UpdateReplacePolicy")),
     "no recovery": (rules.data_is_safe, lambda t: properties(t, "FeaturesTable").pop("PointInTimeRecoverySpecification")),
     "table in the clear": (rules.data_is_safe, lambda t: properties(t, "DecisionsTable").pop("SSESpecification")),
@@ -266,10 +268,21 @@ def test_function_is_told_where_everything_is():
     variables = properties(rules.transformed(), "ScoreFunction")["Environment"]["Variables"]
     assert set(variables) == {
         "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ESCALATIONS_QUEUE_URL", "ARTIFACTS_BUCKET",
-        "CONTENT_BUCKETS", "DECISION_DAYS", "MALLOC_TOP_PAD_",
+        "CONTENT_BUCKETS", "DECISION_DAYS", "DIGEST_KEY", "MALLOC_TOP_PAD_",
     }  # fmt: skip
     escalate = properties(rules.transformed(), "EscalateFunction")["Environment"]["Variables"]
     assert set(escalate) == set(variables) - {"ESCALATIONS_QUEUE_URL"} | {"SECOND_OPINION", "ENDPOINT_NAME"}
+
+
+def test_functions_have_the_key_of_digests_and_the_outputs_only_its_name():
+    template = rules.transformed()
+    for name in ("ScoreFunction", "EscalateFunction"):
+        key = properties(template, name)["Environment"]["Variables"]["DIGEST_KEY"]
+        assert key == {"Fn::Sub": "{{resolve:secretsmanager:${DigestKey}}}"}
+    assert template["Outputs"]["DigestKeySecret"]["Value"] == {"Ref": "DigestKey"}
+    made = properties(template, "DigestKey")["GenerateSecretString"]
+    # Letters and digits are left: what may stand in any file of variables.
+    assert made["PasswordLength"] == 64 and set(made["ExcludeCharacters"]) == set(string.punctuation)
 
 
 def escalate(**parameters):

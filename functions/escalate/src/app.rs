@@ -2,6 +2,7 @@
 
 use crate::adviser::{Adviser, Endpoint};
 use crate::{Breaker, Wallet};
+use domain::DigestKey;
 use opinion::images::{BLOCK_LIST_KEY, BlockList, MAX_BLOCK_LIST_BYTES};
 use opinion::{Panel, images};
 use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
@@ -37,6 +38,8 @@ pub struct Config {
     pub artifacts_bucket: String,
     /// Buckets that content may be read from.
     pub content_buckets: Vec<String>,
+    /// The deployment's key for digests.
+    pub digest_key: DigestKey,
     /// How long decisions are kept, in days.
     pub decision_days: u32,
     /// The kill switch: whether second opinions are asked for.
@@ -73,6 +76,7 @@ impl Config {
                 .map(|bucket| bucket.trim().to_owned())
                 .filter(|bucket| !bucket.is_empty())
                 .collect(),
+            digest_key: DigestKey::new(required("DIGEST_KEY")?.as_bytes()).map_err(|_| ConfigError("DIGEST_KEY"))?,
             decision_days: required("DECISION_DAYS")?.parse().map_err(|_| ConfigError("DECISION_DAYS"))?,
             on: match required("SECOND_OPINION")?.as_str() {
                 "on" => true,

@@ -1,5 +1,6 @@
 //! Everything that is built once per process.
 
+use domain::DigestKey;
 use runtime::{BatchResponse, Invocation, SqsBatch};
 use scoring::Judge;
 use service::{Content, Live};
@@ -28,6 +29,8 @@ pub struct Config {
     pub artifacts_bucket: String,
     /// Buckets that content may be read from.
     pub content_buckets: Vec<String>,
+    /// The deployment's key for digests.
+    pub digest_key: DigestKey,
     /// How long decisions are kept, in days.
     pub decision_days: u32,
     /// What the function is billed for, in MB.
@@ -40,7 +43,7 @@ pub struct Config {
 
 /// The deployment does not say something.
 #[derive(Debug, thiserror::Error)]
-#[error("environment variable `{0}` is not set, or no number where it has to be; deploy with template.yaml")]
+#[error("environment variable `{0}` is not set, or not what it has to be; deploy with template.yaml")]
 pub struct ConfigError(&'static str);
 
 impl Config {
@@ -66,6 +69,7 @@ impl Config {
                 .map(|bucket| bucket.trim().to_owned())
                 .filter(|bucket| !bucket.is_empty())
                 .collect(),
+            digest_key: DigestKey::new(required("DIGEST_KEY")?.as_bytes()).map_err(|_| ConfigError("DIGEST_KEY"))?,
             decision_days: number("DECISION_DAYS")?,
             memory_mb: number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?,
             test_panic: std::env::var("MODERATO_TEST_PANIC").is_ok_and(|value| value == "1"),

@@ -9,6 +9,7 @@ mod decide;
 mod escalation;
 mod evidence;
 mod id;
+mod keyed;
 pub mod policy;
 pub mod post;
 mod record;
@@ -21,6 +22,7 @@ pub use evidence::{
     View,
 };
 pub use id::{AuthorId, Harm, IdError, MAX_ID_BYTES, PostId, Revision, decision_id, sha256_hex};
+pub use keyed::{DigestKey, DigestKeyError, KEYED_DIGEST_BYTES, KeyedDigest, keyed_hex};
 pub use policy::{Adviser, Decision, Policy, PolicyError, SecondOpinion};
 pub use post::{MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
 pub use record::{

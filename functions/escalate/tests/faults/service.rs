@@ -201,6 +201,7 @@ impl Service {
                 artifacts_bucket: ARTIFACTS.to_owned(),
                 content_buckets: vec![CONTENT.to_owned()],
                 decision_days: 400,
+                digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
                 on,
                 endpoint: None,
                 root: PathBuf::new(),

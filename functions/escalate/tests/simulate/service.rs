@@ -96,6 +96,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             artifacts_bucket: ARTIFACTS.to_owned(),
             content_buckets: vec![CONTENT.to_owned()],
             decision_days: 400,
+            digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
             on: true,
             endpoint: Some(ENDPOINT.to_owned()),
             root: PathBuf::new(),

@@ -315,6 +315,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
     App {
         config: Config {
             decision_days: 400,
+            digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
             stage: "test".to_owned(),
             decisions_table: "decisions".to_owned(),
             features_table: "features".to_owned(),

@@ -439,6 +439,7 @@ async fn the_program_itself_says_nothing_of_it() {
         ("ARTIFACTS_BUCKET", "moderato-test-of-the-canary"),
         ("CONTENT_BUCKETS", CONTENT),
         ("DECISION_DAYS", "400"),
+        ("DIGEST_KEY", &format!("{CANARY}{}", "7".repeat(32))),
         ("MODERATO_TEST_PANIC", "1"),
         ("AWS_ENDPOINT_URL", &format!("http://{aws}")),
         ("AWS_REGION", "us-east-1"),

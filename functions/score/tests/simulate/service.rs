@@ -67,6 +67,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
     App {
         config: Config {
             decision_days: 400,
+            digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
             stage: "test".to_owned(),
             decisions_table: DECISIONS.to_owned(),
             features_table: FEATURES.to_owned(),
