@@ -70,6 +70,7 @@ pub fn judge(policy_file: Option<&Path>) -> Result<Judge, Failure> {
         policy: policy(policy_file)?.0,
         definitions: Definitions::bundled()?,
         degraded: Vec::new(),
+        policy_assumed: false,
     })
 }
 

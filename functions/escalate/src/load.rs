@@ -32,18 +32,12 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
 
 fn read(message: &SqsMessage, now_ms: i64) -> Item {
     let sent_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or(now_ms));
-    let (original, read) = match &message.body {
-        Err(error) => (error.original.as_bytes(), Err(Trouble::rejected("invalid_utf8", error.to_string()))),
-        Ok(body) => {
-            let read = match isolate(|| Escalation::parse(body.as_bytes())) {
-                Ok(Ok(escalation)) => Ok(escalation),
-                Ok(Err(error)) => Err(Trouble::rejected(error.kind.as_str(), error.message)),
-                Err(panicked) => Err(Trouble::rejected("panic", format!("reading the message {panicked}"))),
-            };
-            (body.as_bytes(), read)
-        }
+    let original = message.body.clone().into_bytes();
+    let read = match isolate(|| Escalation::parse(&original)) {
+        Ok(Ok(escalation)) => Ok(escalation),
+        Ok(Err(error)) => Err(Trouble::rejected(error.kind.as_str(), error.message)),
+        Err(panicked) => Err(Trouble::rejected("panic", format!("reading the message {panicked}"))),
     };
-    let original = original.to_vec();
     let state = match read {
         Ok(Escalation { post, received_at }) => State::Read { post: Box::new(post), received_at },
         Err(Trouble::Reject { kind, detail, .. }) => {

@@ -43,7 +43,7 @@ struct Candidate<'a> {
 #[must_use]
 pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> DecisionRecord {
     let Heard { answer, unasked, block_list, cost_usd_micro, now } = heard;
-    let mut evidence = before.evidence();
+    let mut evidence = Evidence { policy_assumed: judge.policy_assumed, ..before.evidence() };
     let mut images = Vec::new();
     let mut model = before.model.clone();
     let mut lines: &[Line] = &[];
@@ -228,6 +228,7 @@ fn written(
 ) -> DecisionRecord {
     let mut judgement = decide(&judge.policy, evidence);
     judgement.degraded.extend(judge.degraded.iter().cloned());
+    judgement.degraded.extend(before.degraded.iter().filter(|name| domain::is_note(name)).cloned());
     let setting = Setting {
         model,
         feature_set: before.features.set.clone(),
@@ -238,6 +239,8 @@ fn written(
     let who = (before.post_id.clone(), before.author_id.clone());
     let mut record = DecisionRecord::new(who, evidence, &judge.policy, judgement, setting);
     record.attempt = before.attempt.saturating_add(1);
+    record.content.clone_from(&before.content);
+    record.source.clone_from(&before.source);
     record
 }
 

@@ -59,18 +59,15 @@ fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
         original: original.as_bytes().to_vec(),
         intake,
     };
-    match &message.body {
-        Err(error) => {
-            let reject = Reject { kind: "invalid_utf8", detail: error.to_string() };
-            vec![unfetched(&error.original, Err(reject))]
-        }
-        Ok(body) => match isolate(|| intake::read(body.as_bytes())) {
+    let body = &message.body;
+    {
+        match isolate(|| intake::read(body.as_bytes())) {
             Ok(Ok(intakes)) => intakes.into_iter().map(|intake| unfetched(body, Ok(intake))).collect(),
             Ok(Err(reject)) => vec![unfetched(body, Err(reject))],
             Err(panicked) => {
                 vec![unfetched(body, Err(Reject { kind: "panic", detail: format!("reading the message {panicked}") }))]
             }
-        },
+        }
     }
 }
 

@@ -136,6 +136,12 @@ pub fn consider(policy: &Policy, evidence: &Evidence) -> Vec<Considered> {
         source: DecidedBy::Rule,
         ..asked_for_by_absence(policy, "revised-after-verdict".to_owned(), &policy.leading_harm, revised)
     });
+    if evidence.content_unread {
+        considered.push(asked_for_by_absence(policy, "unavailable:content".to_owned(), &policy.leading_harm, true));
+    }
+    if evidence.policy_assumed {
+        considered.push(asked_for_by_absence(policy, "unavailable:policy".to_owned(), &policy.leading_harm, true));
+    }
     let without = evidence.second_opinion == Availability::Unavailable;
     if policy.second_opinion.is_some() || without {
         considered.push(asked_for_by_absence(
@@ -145,11 +151,19 @@ pub fn consider(policy: &Policy, evidence: &Evidence) -> Vec<Considered> {
             without,
         ));
     }
-    if without {
-        // What was to be looked at again and was not is never removed: no outage hides a post.
+    if without || evidence.policy_assumed {
+        // What was to be looked at again and was not is never removed: no outage hides a post. Neither does a policy that nobody asked for.
         for one in &mut considered {
             one.decision = one.decision.min(Decision::Review);
         }
+    }
+    // After the bounds above: what is hidden stays hidden until a person has looked at the other content.
+    if let Some(before) = evidence.conflict {
+        considered.push(Considered {
+            decision: before.max(Decision::Review),
+            source: DecidedBy::Rule,
+            ..asked_for_by_absence(policy, "content-conflict".to_owned(), &policy.leading_harm, true)
+        });
     }
     if !considered.iter().any(|one| one.outcome == Outcome::Fires) {
         // No band fired because no model answered, and the policy requires nothing: still nobody may approve.
@@ -264,6 +278,12 @@ fn degraded(policy: &Policy, evidence: &Evidence) -> Vec<String> {
         .collect();
     if evidence.second_opinion == Availability::Unavailable {
         names.push("second_opinion".to_owned());
+    }
+    if evidence.content_unread {
+        names.push("content".to_owned());
+    }
+    if evidence.policy_assumed {
+        names.push("policy".to_owned());
     }
     names.sort();
     names

@@ -1,5 +1,6 @@
 //! Everything a decision may look at, each part saying whether it was there.
 
+use crate::policy::Decision;
 use crate::{Harm, Revision};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +24,12 @@ pub struct Evidence {
     pub verdict_before: VerdictBefore,
     /// Whether the second opinion that the policy asks for was had; `none` where none is asked for, or it is not due yet.
     pub second_opinion: Availability,
+    /// `true` where a part of the content, such as the object behind `text_ref`, could not be read.
+    pub content_unread: bool,
+    /// What the post was decided before, on other content; `None` where this content is the first under its key.
+    pub conflict: Option<Decision>,
+    /// `true` where nobody knows which policy is wanted, and this one is only what the program was shipped with.
+    pub policy_assumed: bool,
 }
 
 impl Evidence {
@@ -38,13 +45,15 @@ impl Evidence {
             blocked_media: 0,
             verdict_before: VerdictBefore::No,
             second_opinion: Availability::None,
+            content_unread: false,
+            conflict: None,
+            policy_assumed: false,
         }
     }
 }
 
 /// What the event said about the post, besides its content.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PostFacts {
     /// Language tag as given; empty where none was.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -96,21 +105,39 @@ impl Score {
 
 /// What of a post a score was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(from = "String", into = "String")]
 pub enum View {
     /// Its text: `text`.
     #[default]
     Text,
+    /// The text behind its `text_ref`: `text_ref`.
+    TextRef,
+    /// Its title: `title`.
+    Title,
+    /// The warning before its content: `spoiler_text`.
+    SpoilerText,
+    /// The name that its author shows: `display_name`.
+    DisplayName,
+    /// The description of the medium at this place, from 0: `alt:0`.
+    Alt(u32),
     /// The image at this place of its media, from 0, as such: `image:0`.
     Image(u32),
     /// The text in that image: `ocr:0`.
     Ocr(u32),
+    /// Something that this version does not know: `other`.
+    Other,
 }
 
 impl std::fmt::Display for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Text => f.write_str("text"),
+            Self::TextRef => f.write_str("text_ref"),
+            Self::Title => f.write_str("title"),
+            Self::SpoilerText => f.write_str("spoiler_text"),
+            Self::DisplayName => f.write_str("display_name"),
+            Self::Other => f.write_str("other"),
+            Self::Alt(place) => write!(f, "alt:{place}"),
             Self::Image(place) => write!(f, "image:{place}"),
             Self::Ocr(place) => write!(f, "ocr:{place}"),
         }
@@ -123,16 +150,19 @@ impl From<View> for String {
     }
 }
 
-impl TryFrom<String> for View {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let place = |digits: &str| digits.parse().map_err(|_| "a view's place is a whole number");
-        match text.split_once(':') {
-            None if text == "text" => Ok(Self::Text),
-            Some(("image", digits)) => place(digits).map(Self::Image),
-            Some(("ocr", digits)) => place(digits).map(Self::Ocr),
-            _ => Err("a view is `text`, `image:N` or `ocr:N`"),
+impl From<String> for View {
+    fn from(text: String) -> Self {
+        let numbered = text.split_once(':').and_then(|(view, place)| Some((view, place.parse().ok()?)));
+        match (text.as_str(), numbered) {
+            ("text", _) => Self::Text,
+            ("text_ref", _) => Self::TextRef,
+            ("title", _) => Self::Title,
+            ("spoiler_text", _) => Self::SpoilerText,
+            ("display_name", _) => Self::DisplayName,
+            (_, Some(("alt", place))) => Self::Alt(place),
+            (_, Some(("image", place))) => Self::Image(place),
+            (_, Some(("ocr", place))) => Self::Ocr(place),
+            _ => Self::Other,
         }
     }
 }

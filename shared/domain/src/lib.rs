@@ -26,7 +26,8 @@ pub use keyed::{DigestKey, DigestKeyError, KEYED_DIGEST_BYTES, KeyedDigest, keye
 pub use policy::{Adviser, Decision, Policy, PolicyError, SecondOpinion};
 pub use post::{MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
 pub use record::{
-    ActionKind, ActionRequest, Consulted, DecisionRecord, Explanation, FeatureRecord, ImageRecord, ModelRef, Owed,
-    PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting, Span,
+    ActionKind, ActionRequest, Consulted, ContentRecord, DecisionRecord, Explanation, FIELD_NOTE, FeatureRecord,
+    ImageRecord, ModelRef, NOTES, Owed, PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting, Source, Span,
+    is_note,
 };
 pub use timestamp::{Timestamp, TimestampError};

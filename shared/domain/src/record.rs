@@ -56,6 +56,12 @@ pub struct DecisionRecord {
     /// Where in the text the score comes from; absent for approve unless asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Explanation>,
+    /// Which content was judged; absent on records of versions that did not say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub content: ContentRecord,
+    /// Where the message came from; absent on records of versions that did not say, and of the command.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub source: Source,
     /// Whether a second opinion is on its way.
     pub provisional: bool,
     /// 1 for the first decision on this revision, growing when it is decided again.
@@ -74,6 +80,37 @@ pub struct DecisionRecord {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Which content a decision is about, without the content.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContentRecord {
+    /// Keyed digest of all content: texts, addresses of media, surface. 32 hexadecimal digits; absent where there is no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Keyed digest of the entity tags of all media: 8 hexadecimal digits; absent where not all of them are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etags: Option<String>,
+    /// Parts of the content that could not be read, by view.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+    /// Digests of other content that came under the same id and revision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    /// What the post was decided before on other content: this decision is not milder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Decision>,
+}
+
+/// Where a message came from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Source {
+    /// Name of the queue.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub queue: String,
+    /// Who sent the message to it, as SQS names them: a user or role id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sender: String,
 }
 
 /// Who should look at a decided post.
@@ -144,6 +181,9 @@ pub struct PolicyRef {
     pub version: String,
     /// Digest of its file.
     pub sha256: String,
+    /// `true` where nobody could say which policy is wanted, and this is the one that the program was shipped with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub assumed: bool,
 }
 
 /// Which model.
@@ -307,6 +347,26 @@ pub struct Setting {
     pub decided_at: Timestamp,
 }
 
+impl PolicyRef {
+    /// Names a policy that was published.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let Policy { id, version, sha256, .. } = policy;
+        Self { id: id.clone(), version: version.clone(), sha256: sha256.clone(), assumed: false }
+    }
+}
+
+/// Begins the names, among what a record says is degraded, of fields that were wrong and count as absent.
+pub const FIELD_NOTE: &str = "field:";
+/// Notes on how the event itself was read: its JSON was repaired; characters that are none were replaced.
+pub const NOTES: [&str; 2] = ["json", "characters"];
+
+/// Whether a name among what a record says is degraded is about the event itself, and so stays when the post is decided again.
+#[must_use]
+pub fn is_note(name: &str) -> bool {
+    name.starts_with(FIELD_NOTE) || NOTES.contains(&name)
+}
+
 impl DecisionRecord {
     /// Writes down a judgement with the evidence it was made on. The cost is filled in by whoever stores it.
     #[must_use]
@@ -334,7 +394,7 @@ impl DecisionRecord {
                 due_at: setting.decided_at.plus_minutes(lane.due_minutes),
             }),
             scores: evidence.scores.iter().map(|(harm, score)| (harm.clone(), score.into())).collect(),
-            policy: PolicyRef { id: policy.id.clone(), version: policy.version.clone(), sha256: policy.sha256.clone() },
+            policy: PolicyRef { assumed: evidence.policy_assumed, ..PolicyRef::of(policy) },
             model: setting.model,
             features: features(evidence, setting.feature_set, setting.feature_sha256),
             post: evidence.post.clone(),
@@ -343,6 +403,8 @@ impl DecisionRecord {
             verdict_before: evidence.verdict_before,
             second_opinion: None,
             explanation: None,
+            content: ContentRecord { conflict: evidence.conflict, ..ContentRecord::default() },
+            source: Source::default(),
             provisional: false,
             attempt: 1,
             degraded: judgement.degraded,
@@ -377,6 +439,9 @@ impl DecisionRecord {
                 Some(consulted) if consulted.state == ScoreState::Ok => Availability::Available,
                 Some(_) => Availability::Unavailable,
             },
+            content_unread: !self.content.unread.is_empty(),
+            conflict: self.content.conflict,
+            policy_assumed: self.policy.assumed,
         }
     }
 

@@ -102,7 +102,8 @@ fn full() -> DecisionRecord {
     evidence.features.insert("reports".to_owned(), FeatureState::Unavailable);
     let mut record = looked_at(explained(record(&evidence, Some("u-1"))));
     // The sample in events/ should not change with every edit of the default policy.
-    record.policy = PolicyRef { id: "default".to_owned(), version: "1".to_owned(), sha256: sha256_hex(b"policy") };
+    record.policy =
+        PolicyRef { id: "default".to_owned(), version: "1".to_owned(), sha256: sha256_hex(b"policy"), assumed: false };
     record
 }
 

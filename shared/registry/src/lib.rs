@@ -300,11 +300,8 @@ pub async fn publish(
     (policy, source): (&Policy, &str),
     deadline: Deadline,
 ) -> Result<Pointer, StoreError> {
-    let pointer = Pointer {
-        schema: "live/1".to_owned(),
-        model: model.identity().clone(),
-        policy: PolicyRef { id: policy.id.clone(), version: policy.version.clone(), sha256: policy.sha256.clone() },
-    };
+    let pointer =
+        Pointer { schema: "live/1".to_owned(), model: model.identity().clone(), policy: PolicyRef::of(policy) };
     let digest = &pointer.model.sha256;
     let more = bundle.more.iter().map(|(name, bytes)| (format!("models/{digest}/{name}"), bytes.to_vec()));
     let writes = more.chain([

@@ -8,7 +8,7 @@ mod sqs;
 pub mod telemetry;
 
 pub use panics::{Panicked, isolate, silence_panics};
-pub use sqs::{BatchResponse, BodyError, SqsBatch, SqsMessage};
+pub use sqs::{BatchResponse, SqsBatch, SqsMessage};
 
 use futures::FutureExt;
 use lambda_runtime::{LambdaEvent, service_fn};

@@ -19,12 +19,15 @@ struct RawMessage {
     body: Box<RawValue>,
     #[serde(default)]
     attributes: Attributes,
+    #[serde(default, rename = "eventSourceARN")]
+    event_source_arn: String,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase")]
 struct Attributes {
     sent_timestamp: Option<String>,
+    sender_id: Option<String>,
 }
 
 /// A batch of messages.
@@ -37,24 +40,16 @@ pub struct SqsBatch {
 pub struct SqsMessage {
     /// Names the delivery to the batch report; not an idempotency key.
     pub message_id: String,
-    /// The body, or what of it could be kept.
-    pub body: Result<String, BodyError>,
+    /// The body. Halves of surrogate pairs, which are no characters, are replaced by U+FFFD.
+    pub body: String,
+    /// `true` where something in the body was replaced.
+    pub replaced: bool,
     /// When it was sent, in milliseconds since the epoch, where the queue says.
     pub sent_at_ms: Option<i64>,
-}
-
-/// The body is no Unicode text.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the body is not Unicode text")]
-pub struct BodyError {
-    /// The body as it stood in the event: a JSON string with its escapes.
-    pub original: String,
-}
-
-impl std::fmt::Debug for BodyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("BodyError")
-    }
+    /// Name of the queue it was sent to; empty where the event does not say.
+    pub queue: String,
+    /// The user or role id of the sender; empty where the event does not say.
+    pub sender: String,
 }
 
 impl SqsBatch {
@@ -76,12 +71,47 @@ impl SqsBatch {
 impl From<RawMessage> for SqsMessage {
     fn from(raw: RawMessage) -> Self {
         let original = raw.body.get();
+        let (body, replaced) = match serde_json::from_str(original) {
+            Ok(body) => (body, false),
+            // A body that is no JSON string at all, which no queue sends, stays as it is.
+            Err(_) => (serde_json::from_str(&whole_pairs(original)).unwrap_or_else(|_| original.to_owned()), true),
+        };
         Self {
             message_id: raw.message_id,
-            body: serde_json::from_str(original).map_err(|_| BodyError { original: original.to_owned() }),
+            body,
+            replaced,
             sent_at_ms: raw.attributes.sent_timestamp.and_then(|text| text.parse().ok()),
+            queue: raw.event_source_arn.rsplit(':').next().unwrap_or_default().to_owned(),
+            sender: raw.attributes.sender_id.unwrap_or_default(),
         }
     }
+}
+
+/// A JSON string whose escaped halves of surrogate pairs (`\ud83d` without its second half) are U+FFFD instead.
+fn whole_pairs(json: &str) -> String {
+    let unit = |at: &str| at.strip_prefix("\\u").and_then(|hex| u16::from_str_radix(hex.get(..4)?, 16).ok());
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(escape) = rest.find('\\') {
+        let (before, from) = rest.split_at(escape);
+        out.push_str(before);
+        let second = from.get(6..).and_then(unit);
+        let length = match unit(from) {
+            Some(0xD800..=0xDBFF) if matches!(second, Some(0xDC00..=0xDFFF)) => 12,
+            Some(0xD800..=0xDFFF) => {
+                out.push('\u{FFFD}');
+                rest = from.get(6..).unwrap_or_default();
+                continue;
+            }
+            Some(_) => 6,
+            None => 1 + from.chars().nth(1).map_or(0, char::len_utf8),
+        };
+        let (kept, after) = from.split_at(length.min(from.len()));
+        out.push_str(kept);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Which messages are to be delivered again: Lambda deletes all others.
@@ -130,12 +160,31 @@ mod tests {
                 {"messageId":"c","body":"\u0000 control"}]}"#,
         )
         .unwrap();
-        assert_eq!(batch.messages[0].body, Ok("{}".to_owned()));
+        assert_eq!((batch.messages[0].body.as_str(), batch.messages[0].replaced), ("{}", false));
         assert_eq!(batch.messages[0].sent_at_ms, Some(1_795_000_000_000));
-        assert_eq!(batch.messages[1].body.as_ref().unwrap_err().original, r#""half a pair: \ud83d""#);
-        assert_eq!(batch.messages[2].body, Ok("\0 control".to_owned()));
+        assert_eq!((batch.messages[1].body.as_str(), batch.messages[1].replaced), ("half a pair: \u{FFFD}", true));
+        assert_eq!((batch.messages[2].body.as_str(), batch.messages[2].replaced), ("\0 control", false));
         assert_eq!(batch.messages[2].sent_at_ms, None);
         assert!(parse(r#"{"detail":{}}"#).is_err());
+    }
+
+    #[test]
+    fn only_halves_of_pairs_are_replaced() {
+        for (json, text) in [
+            (r#""\ud83d""#, "\u{FFFD}"),
+            (r#""a\udc00b\ud83d\ude00""#, "a\u{FFFD}b\u{1F600}"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{FFFD}\u{1F600}"),
+            (r#""\ud83d\n\\ud83d""#, "\u{FFFD}\n\\ud83d"),
+            (r#""\\\ud83d é""#, "\\\u{FFFD} é"),
+        ] {
+            let event = format!(
+                r#"{{"Records":[{{"messageId":"a","body":{json},"eventSourceARN":"arn:aws:sqs:r:1:q","attributes":{{"SenderId":"s"}}}}]}}"#
+            );
+            let batch = parse(&event).unwrap();
+            let message = &batch.messages[0];
+            assert_eq!((message.body.as_str(), message.replaced), (text, true), "{json}");
+            assert_eq!((message.queue.as_str(), message.sender.as_str()), ("q", "s"));
+        }
     }
 
     #[test]

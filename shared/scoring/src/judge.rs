@@ -20,6 +20,8 @@ pub struct Judge {
     pub definitions: Definitions,
     /// Parts of the service that were not to be had when this was built; they stand on every record.
     pub degraded: Vec<String>,
+    /// `true` where nobody knows which policy is wanted: then nothing is approved and nothing is hidden.
+    pub policy_assumed: bool,
 }
 
 /// The text of a post, as far as it could be had.
@@ -98,6 +100,7 @@ impl Judge {
         // No model looks at media yet.
         evidence.media = if post.media.is_empty() { Availability::None } else { Availability::Unavailable };
         evidence.verdict_before = verdict_before;
+        evidence.policy_assumed = self.policy_assumed;
 
         let mut judgement = decide(&self.policy, &evidence);
         let provisional = self.policy.wants_second_opinion(&evidence, &judgement) && can_be_asked_about(post, text);

@@ -158,7 +158,13 @@ fn current(definitions: &Definitions, live: registry::Live) -> Current {
     announce(&live);
     let degraded = if live.problems.is_empty() { Vec::new() } else { vec!["registry".to_owned()] };
     let wait = if degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
-    let judge = Judge { model: Arc::new(live.model), policy: live.policy, definitions: definitions.clone(), degraded };
+    let judge = Judge {
+        model: Arc::new(live.model),
+        policy: live.policy,
+        definitions: definitions.clone(),
+        degraded,
+        policy_assumed: false,
+    };
     Current { judge: Arc::new(judge), pointer: live.pointer, ask_at: Deadline::now() + wait }
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn expires_at(since: Timestamp, days: u32) -> AttributeValue {
 }
 
 /// Where a record has digests.
-const DIGESTS: [&str; 3] = ["policy", "model", "features"];
+const DIGESTS: [(&str, &str); 5] =
+    [("policy", "sha256"), ("model", "sha256"), ("features", "sha256"), ("content", "digest"), ("content", "etags")];
 /// Lists of feature names that are left out where they are empty.
 const FEATURE_LISTS: [&str; 3] = ["missing", "stale", "unavailable"];
 /// What a span is made of, in this order.
@@ -34,8 +35,8 @@ const SPAN: [&str; 3] = ["start", "end", "weight"];
 pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
     let mut item: Item = serde_dynamo::to_item(record)
         .map_err(|_| StoreError::permanent("writing a decision as an item", "not an item"))?;
-    for name in DIGESTS {
-        replace(&mut item, name, "sha256", |value| match value {
+    for (outer, inner) in DIGESTS {
+        replace(&mut item, outer, inner, |value| match value {
             AttributeValue::S(hex) => from_hex(hex).map(|bytes| AttributeValue::B(Blob::new(bytes))),
             _ => None,
         });
@@ -56,8 +57,8 @@ pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
 
 /// The record that an item holds.
 pub(crate) fn from_item(mut item: Item) -> Result<DecisionRecord, StoreError> {
-    for name in DIGESTS {
-        replace(&mut item, name, "sha256", |value| match value {
+    for (outer, inner) in DIGESTS {
+        replace(&mut item, outer, inner, |value| match value {
             AttributeValue::B(bytes) => Some(AttributeValue::S(to_hex(bytes.as_ref()))),
             _ => None,
         });

@@ -251,7 +251,7 @@ async fn the_sample_of_events_is_read_and_what_nobody_decided_is_left_alone() {
     let posts: Vec<_> = batch
         .messages
         .iter()
-        .map(|message| domain::Escalation::parse(message.body.as_ref().ok().unwrap().as_bytes()).ok().unwrap().post)
+        .map(|message| domain::Escalation::parse(message.body.as_bytes()).ok().unwrap().post)
         .collect();
     assert_eq!(posts.len(), 2);
     assert!(posts[0].media.is_empty() && posts[1].media.len() == 1);

@@ -60,6 +60,7 @@ pub fn judge(daily_budget_usd: f64) -> Judge {
         policy: Policy::load(&policy, &definitions.schema()).unwrap(),
         definitions,
         degraded: Vec::new(),
+        policy_assumed: false,
     }
 }
 

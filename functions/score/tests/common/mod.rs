@@ -304,7 +304,13 @@ fn judge_with(model: &str, policy: Option<&str>) -> Judge {
         Some(source) => Policy::load_untested(source, &definitions.schema()).unwrap(),
         None => Policy::fallback(&definitions.schema()).unwrap(),
     };
-    Judge { model: Arc::new(TextModel::load(&onnx, &bundle, None).unwrap()), policy, definitions, degraded: Vec::new() }
+    Judge {
+        model: Arc::new(TextModel::load(&onnx, &bundle, None).unwrap()),
+        policy,
+        definitions,
+        degraded: Vec::new(),
+        policy_assumed: false,
+    }
 }
 
 pub fn app(world: &Arc<World>) -> App {

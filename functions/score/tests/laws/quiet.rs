@@ -110,13 +110,7 @@ fn debug_output(app: &score::App) {
     let print = |thing: &dyn Debug| println!("{thing:?} {thing:#?}");
     for body in bodies() {
         for message in batch(&[body]).messages {
-            let Ok(body) = message.body else {
-                let error = message.body.unwrap_err();
-                print(&error);
-                chain(&error);
-                continue;
-            };
-            match score::intake::read(body.as_bytes()) {
+            match score::intake::read(message.body.as_bytes()) {
                 Err(reject) => print(&reject),
                 Ok(intakes) => intakes.iter().for_each(|intake| {
                     if let score::intake::Intake::Unreadable(reject) = intake {
@@ -124,7 +118,7 @@ fn debug_output(app: &score::App) {
                     }
                 }),
             }
-            if let Err(error) = domain::Post::parse(body.as_bytes()) {
+            if let Err(error) = domain::Post::parse(message.body.as_bytes()) {
                 print(&error);
                 chain(&error);
             }

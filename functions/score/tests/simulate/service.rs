@@ -50,6 +50,7 @@ pub fn judges() -> [Arc<Judge>; 2] {
             policy: Policy::load_untested(&policy, &definitions.schema()).unwrap(),
             definitions: definitions.clone(),
             degraded: Vec::new(),
+            policy_assumed: false,
         })
     })
 }

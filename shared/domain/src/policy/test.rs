@@ -32,7 +32,7 @@ pub struct Given {
     /// Which version of the post; 1 unless said.
     pub revision: Option<Revision>,
     /// Facts of the post.
-    pub post: PostFacts,
+    pub post: PostGiven,
     /// `none`, `available` or `unavailable`.
     pub media: Availability,
     /// How many images are on the block list.
@@ -41,6 +41,27 @@ pub struct Given {
     pub second_opinion: Availability,
     /// `no`, `yes` or `unavailable`; quoted, because YAML 1.1 readers take bare `no` for false.
     pub verdict_before: VerdictBefore,
+}
+
+/// Facts of the post as a policy file writes them: unlike those of a record, no name is unknown.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostGiven {
+    /// As [`PostFacts::lang`].
+    pub lang: String,
+    /// As [`PostFacts::surface`].
+    pub surface: String,
+    /// As [`PostFacts::media_count`].
+    pub media_count: u32,
+    /// As [`PostFacts::is_reply`].
+    pub is_reply: bool,
+}
+
+impl From<PostGiven> for PostFacts {
+    fn from(given: PostGiven) -> Self {
+        let PostGiven { lang, surface, media_count, is_reply } = given;
+        Self { lang, surface, media_count, is_reply }
+    }
 }
 
 /// A score as written in a policy file.
@@ -117,13 +138,14 @@ impl Given {
         });
         Evidence {
             revision: self.revision.unwrap_or(Revision::FIRST),
-            post: self.post.clone(),
+            post: self.post.clone().into(),
             scores: scores.collect(),
             features,
             media: self.media,
             blocked_media: self.blocked_media,
             verdict_before: self.verdict_before,
             second_opinion: self.second_opinion,
+            ..Evidence::of(Revision::FIRST, PostFacts::default())
         }
     }
 }

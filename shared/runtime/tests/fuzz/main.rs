@@ -59,10 +59,8 @@ fn any_event(bytes: &[u8]) {
             assert!(records.is_none_or(|records| records.len() == batch.messages.len()), "a message is lost");
             for message in &batch.messages {
                 assert!(!message.message_id.is_empty());
-                // A body that is no text is kept as it stood.
-                if let Err(error) = &message.body {
-                    assert!(event.get().contains(&error.original) && !format!("{error:?} {error}").contains(MARKER));
-                }
+                // Something is replaced only where strict JSON could not be read.
+                assert!(!message.replaced || serde_json::from_str::<Value>(event.get()).is_err());
             }
             answers(&batch, |index| index % 2 == 0);
             answers(&batch, |_| true);
@@ -80,8 +78,8 @@ fn any_response(messages: &[(String, String, bool)]) {
                 batch
                     .messages
                     .iter()
-                    .map(|message| (&message.message_id, message.body.as_ref()))
-                    .eq(messages.iter().map(|(id, body, _)| (id, Ok(body))))
+                    .map(|message| (&message.message_id, message.body.as_str()))
+                    .eq(messages.iter().map(|(id, body, _)| (id, body.as_str())))
             );
             answers(&batch, |index| messages[index].2);
         }
