@@ -14,6 +14,7 @@ pub mod policy;
 pub mod post;
 mod record;
 mod timestamp;
+mod tombstone;
 
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
 pub use escalation::Escalation;
@@ -31,3 +32,4 @@ pub use record::{
     is_note,
 };
 pub use timestamp::{Timestamp, TimestampError};
+pub use tombstone::{TOMBSTONE_DAYS, Tombstone};

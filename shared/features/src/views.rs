@@ -170,6 +170,18 @@ pub struct FeatureRow {
     pub updated_at: Timestamp,
     /// Stored values by name.
     pub values: BTreeMap<String, StoredValue>,
+    /// When everything about the entity was erased, where that is not long ago: a tombstone is a row without values. Never in a file.
+    #[serde(skip)]
+    pub erased_at: Option<Timestamp>,
+}
+
+impl FeatureRow {
+    /// What stands in the place of a row that was erased.
+    #[must_use]
+    pub fn tombstone(key: RowKey, erased_at: Timestamp) -> Self {
+        let RowKey { view, id } = key;
+        Self { view, id, updated_at: erased_at, values: BTreeMap::new(), erased_at: Some(erased_at) }
+    }
 }
 
 /// Names a row in the table: `user#u-1`.
@@ -291,6 +303,12 @@ impl Definitions {
                 Some(RowKey { view: name.clone(), id: id.to_owned() })
             })
             .collect()
+    }
+
+    /// The rows that `lookup` found about the author of a post.
+    pub fn of_author<'a>(&self, post: &Post, lookup: impl Fn(&RowKey) -> &'a Lookup) -> Vec<&'a Lookup> {
+        let by_author = |key: &RowKey| self.views.get(&key.view).is_some_and(|view| view.entity == Entity::AuthorId);
+        self.keys(post).iter().filter(|key| by_author(key)).map(lookup).collect()
     }
 
     /// Computes every feature of a post received at `received_at` from the rows that `lookup` found.

@@ -20,7 +20,9 @@ mod queue;
 pub use aws::{Aws, Connection, connect};
 pub use backoff::Backoff;
 pub use budget::{Budget, DynamoBudget, MemoryBudget};
-pub use decisions::{DecisionStore, DynamoDecisions, Inserted, MemoryDecisions, Superseded};
+pub use decisions::{
+    Before, DecisionStore, DynamoDecisions, Erased, Found, Grave, Inserted, MemoryDecisions, Page, Search, Superseded,
+};
 pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
 pub use inference::{BUSY, Inference, NO_ENDPOINT, SageMaker};
 pub use item::{item_size, write_units};
