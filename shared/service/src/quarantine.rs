@@ -1,6 +1,10 @@
 //! Quarantine: what can never be done is kept with its reason, so that acknowledging it loses nothing.
+//!
+//! Originals lie under `quarantine/<sha256>`. Whose they are, where that could be read, is found by empty objects under
+//! `quarantine-of/<keyed digest of the author or post>/<sha256>`.
 
-use domain::{Timestamp, sha256_hex};
+use domain::{KeyedDigest, Timestamp, keyed_hex, sha256_hex};
+use futures::future::join_all;
 use runtime::planted::planted;
 use std::collections::BTreeMap;
 use store::{Deadline, Object, ObjectStore, StoreError};
@@ -16,6 +20,8 @@ pub struct Rejected<'a> {
     pub detail: &'a str,
     /// When the message came.
     pub received_at: Timestamp,
+    /// Keyed digests of the posts and authors that it is about, as far as they could be read.
+    pub about: Vec<KeyedDigest>,
     /// The original.
     pub bytes: Vec<u8>,
 }
@@ -30,8 +36,8 @@ pub async fn keep(
     rejected: Rejected<'_>,
     deadline: Deadline,
 ) -> Result<(), StoreError> {
-    let Rejected { kind, detail, received_at, mut bytes } = rejected;
-    let key = format!("quarantine/{}", sha256_hex(&bytes));
+    let Rejected { kind, detail, received_at, about, mut bytes } = rejected;
+    let sha256 = sha256_hex(&bytes);
     if planted("quarantine-cut-short") {
         bytes.truncate(10);
     }
@@ -40,8 +46,50 @@ pub async fn keep(
         ("detail".to_owned(), header_value(detail)),
         ("received-at".to_owned(), received_at.to_string()),
     ]);
-    let kept = objects.put(bucket, &key, Object { bytes, metadata }, deadline).await;
+    let entries = about.into_iter().map(|whose| (entry(whose, &sha256), Object::default()));
+    let all = [(original(&sha256), Object { bytes, metadata })].into_iter().chain(entries);
+    let puts = all.map(async |(key, object)| objects.put(bucket, &key, object, deadline).await);
+    let kept = join_all(puts).await.into_iter().collect();
     if planted("quarantine-not-awaited") { Ok(()) } else { kept }
+}
+
+fn original(sha256: &str) -> String {
+    format!("quarantine/{sha256}")
+}
+
+fn entry(whose: KeyedDigest, sha256: &str) -> String {
+    format!("quarantine-of/{}/{sha256}", keyed_hex(whose))
+}
+
+/// Digests of the originals that are about this author or post.
+///
+/// # Errors
+/// Where the bucket could not be asked.
+pub async fn about(
+    objects: &dyn ObjectStore,
+    bucket: &str,
+    whose: KeyedDigest,
+    deadline: Deadline,
+) -> Result<Vec<String>, StoreError> {
+    let prefix = entry(whose, "");
+    let listed = objects.list(bucket, &prefix, deadline).await?.into_iter();
+    Ok(listed.filter_map(|info| info.key.strip_prefix(&prefix).map(str::to_owned)).collect())
+}
+
+/// Deletes an original that is about this author or post.
+///
+/// # Errors
+/// Where it is not known to be gone: then it is still found.
+pub async fn erase(
+    objects: &dyn ObjectStore,
+    bucket: &str,
+    whose: KeyedDigest,
+    sha256: &str,
+    deadline: Deadline,
+) -> Result<(), StoreError> {
+    objects.delete(bucket, &original(sha256), deadline).await?;
+    // INVARIANT: last, so that what was begun is found and finished.
+    objects.delete(bucket, &entry(whose, sha256), deadline).await
 }
 
 /// Metadata travels in HTTP headers: printable ASCII, and short.

@@ -48,7 +48,7 @@ pub(crate) fn tombstone(item: &Item) -> Option<Tombstone> {
 
 /// Where a record has digests.
 const DIGESTS: [(&str, &str); 5] =
-    [("policy", "sha256"), ("model", "sha256"), ("features", "sha256"), ("content", "digest"), ("content", "etags")];
+    [("policy", "sha256"), ("model", "sha256"), ("features", "sha256"), ("content", "digest"), ("content", "objects")];
 /// Lists of feature names that are left out where they are empty.
 const FEATURE_LISTS: [&str; 3] = ["missing", "stale", "unavailable"];
 /// What a span is made of, in this order.
