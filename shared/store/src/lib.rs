@@ -17,7 +17,7 @@ mod objects;
 pub mod planted;
 mod queue;
 
-pub use aws::{Aws, Connection, connect};
+pub use aws::{Aws, Connection, connect, secret};
 pub use backoff::Backoff;
 pub use budget::{Budget, DynamoBudget, MemoryBudget};
 pub use decisions::{
