@@ -12,7 +12,8 @@ pub(crate) async fn quarantine(app: &App, work: &mut Work) {
     join_all(work.items.iter_mut().map(async |item| {
         let State::Trouble(Trouble::Reject { kind, detail, bytes }) = &mut item.state else { return };
         let kind = *kind;
-        let rejected = Rejected { kind, detail, received_at: item.sent_at, about: Vec::new(), bytes: std::mem::take(bytes) };
+        let rejected =
+            Rejected { kind, detail, received_at: item.sent_at, about: Vec::new(), bytes: std::mem::take(bytes) };
         item.state = match keep(app.content.objects.as_ref(), &app.config.artifacts_bucket, rejected, by).await {
             Ok(()) => State::Quarantined { kind },
             Err(error) => State::Trouble(Trouble::Retry(error)),

@@ -11,7 +11,8 @@ pub(crate) async fn quarantine(app: &App, work: &mut Work) {
     join_all(work.items.iter_mut().map(async |item| {
         let State::Trouble(Trouble::Reject { kind, detail, bytes }) = &mut item.state else { return };
         let kind = *kind;
-        let rejected = Rejected { kind, detail, received_at: item.received_at, about: Vec::new(), bytes: std::mem::take(bytes) };
+        let rejected =
+            Rejected { kind, detail, received_at: item.received_at, about: Vec::new(), bytes: std::mem::take(bytes) };
         item.state = match keep(app.objects.as_ref(), &app.config.artifacts_bucket, rejected, deadline).await {
             Ok(()) => State::Quarantined { kind },
             Err(error) => State::Trouble(Trouble::Retry(error)),

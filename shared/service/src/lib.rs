@@ -3,6 +3,7 @@
 
 pub mod content;
 pub mod deadlines;
+pub mod erasure;
 pub mod live;
 pub mod outbox;
 pub mod prices;
@@ -10,6 +11,7 @@ pub mod quarantine;
 
 pub use content::{Content, Trouble};
 pub use deadlines::Deadlines;
+pub use erasure::{Eraser, Subject};
 pub use live::{Live, Setting};
 pub use outbox::Outbox;
 mod weight;

@@ -3,7 +3,9 @@
 use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws, item};
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementRequest, GlobalSecondaryIndexDescription, IndexStatus, KeysAndAttributes,
+};
 use domain::{AuthorId, DecidedBy, DecisionRecord, KeyedDigest, PostId, Revision, Timestamp, Tombstone, keyed_hex};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -102,6 +104,17 @@ impl Search {
     }
 }
 
+/// A table, about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Its items.
+    pub items: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether decisions are found by their author.
+    pub indexed: bool,
+}
+
 /// Part of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
@@ -155,7 +168,7 @@ pub trait DecisionStore: Send + Sync {
 }
 
 /// The index of authors, where a deployment has one.
-pub(crate) const BY_AUTHOR: &str = "by-author";
+const BY_AUTHOR: &str = "by-author";
 
 /// Statements that one `BatchExecuteStatement` takes.
 const STATEMENTS_A_CALL: usize = 25;
@@ -184,6 +197,25 @@ impl DynamoDecisions {
     #[must_use]
     pub fn kept_days(self, days: u32) -> Self {
         Self { kept_days: Some(days), ..self }
+    }
+
+    /// How large the table is, as DynamoDB says a few times a day, and whether it has the index of authors: for operators.
+    ///
+    /// # Errors
+    /// Where it could not be asked.
+    pub async fn size(&self, deadline: Deadline) -> Result<Size, StoreError> {
+        const DOING: &str = "describing the table of decisions";
+        let answer = aws::call(DOING, deadline, self.client.describe_table().table_name(&self.table).send()).await?;
+        let table = answer.table.ok_or_else(|| aws::empty(DOING))?;
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let is_ready = |index: &GlobalSecondaryIndexDescription| {
+            index.index_name() == Some(BY_AUTHOR) && index.index_status() == Some(&IndexStatus::Active)
+        };
+        Ok(Size {
+            items: number(table.item_count),
+            bytes: number(table.table_size_bytes),
+            indexed: table.global_secondary_indexes().iter().any(is_ready),
+        })
     }
 
     async fn insert_chunk(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
@@ -505,7 +537,8 @@ impl DecisionStore for DynamoDecisions {
             Sought::Post(post) => {
                 let query = query().key_condition_expression("post_id = :post");
                 let query = query.filter_expression("attribute_not_exists(erased_at)").consistent_read(true);
-                let query = query.projection_expression(WANTED).expression_attribute_values(":post", text(post.as_str()));
+                let query =
+                    query.projection_expression(WANTED).expression_attribute_values(":post", text(post.as_str()));
                 let answer = aws::call(DOING, deadline, query.send()).await?;
                 (answer.items, answer.scanned_count, answer.last_evaluated_key)
             }
