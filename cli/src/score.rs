@@ -5,7 +5,7 @@ use crate::{Failure, local};
 use clap::Args;
 use domain::{DecisionRecord, MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp, VerdictBefore};
 use features::views::Lookup;
-use scoring::{Explain, Judge, Subject, Text};
+use scoring::{Explain, Judge, Subject, Text, texts};
 use serde_json::json;
 use std::io::{self, BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,23 +72,21 @@ fn decide(judge: &Judge, line: &Line, explain: Explain) -> Result<String, (&'sta
     };
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let post = Post::parse(bytes).map_err(refused)?;
-        serde_json::to_string(&record(judge, post, explain)).map_err(|_| ("panic", "the record is not JSON".to_owned()))
+        serde_json::to_string(&record(judge, &post, explain))
+            .map_err(|_| ("panic", "the record is not JSON".to_owned()))
     }));
     judged.unwrap_or_else(|_| Err(("panic", "deciding the post panicked; please report the place".to_owned())))
 }
 
-fn record(judge: &Judge, mut post: Post, explain: Explain) -> DecisionRecord {
+fn record(judge: &Judge, post: &Post, explain: Explain) -> DecisionRecord {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     // There is no store here: what is kept elsewhere is unavailable, and the author is unknown.
-    let text = match (post.text.take(), &post.text_ref) {
-        (Some(text), _) => Text::Known(text),
-        (None, Some(_)) => Text::Unavailable,
-        (None, None) => Text::None,
-    };
+    let texts = texts(post, post.text_ref.as_ref().map(|_| Text::Unavailable));
     let subject = Subject {
-        post: &post,
-        text: &text,
+        post,
+        texts: &texts,
+        conflict: None,
         verdict_before: VerdictBefore::No,
         received_at: now,
         decided_at: now,

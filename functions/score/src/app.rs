@@ -25,6 +25,8 @@ pub struct Config {
     pub actions_queue_url: String,
     /// Queue of posts that a second opinion is asked for.
     pub escalations_queue_url: String,
+    /// Queue of posts.
+    pub posts_queue_url: String,
     /// Bucket of models, policies and quarantine.
     pub artifacts_bucket: String,
     /// Buckets that content may be read from.
@@ -63,6 +65,7 @@ impl Config {
             tasks_queue_url: required("TASKS_QUEUE_URL")?,
             actions_queue_url: required("ACTIONS_QUEUE_URL")?,
             escalations_queue_url: required("ESCALATIONS_QUEUE_URL")?,
+            posts_queue_url: required("POSTS_QUEUE_URL")?,
             artifacts_bucket: required("ARTIFACTS_BUCKET")?,
             content_buckets: required("CONTENT_BUCKETS")?
                 .split(',')
@@ -96,6 +99,8 @@ pub struct App {
     pub actions: Arc<dyn Queue>,
     /// The queue of posts that a second opinion is asked for.
     pub escalations: Arc<dyn Queue>,
+    /// The queue that posts come from: a message with too many is put back in parts.
+    pub posts: Arc<dyn Queue>,
 }
 
 impl App {
@@ -143,6 +148,7 @@ impl Process {
             tasks: Arc::new(SqsQueue::new(aws, &config.tasks_queue_url)),
             actions: Arc::new(SqsQueue::new(aws, &config.actions_queue_url)),
             escalations: Arc::new(SqsQueue::new(aws, &config.escalations_queue_url)),
+            posts: Arc::new(SqsQueue::new(aws, &config.posts_queue_url)),
             config: config.clone(),
         }
     }

@@ -23,9 +23,11 @@ use runtime::{BatchResponse, Invocation, SqsBatch};
 /// Decides a batch of messages and says which are to be delivered again.
 pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
     let mut work = load::load(app, &batch, invocation).await;
-    judge::judge(app, &mut work);
-    record::record(app, &mut work).await;
-    emit::emit(app, &mut work).await;
+    for turn in work.turns() {
+        judge::judge(app, &mut work, &turn);
+        record::record(app, &mut work).await;
+        emit::emit(app, &mut work).await;
+    }
     quarantine::quarantine(app, &mut work).await;
     report::report(app, &batch, &work)
 }

@@ -1,7 +1,7 @@
 //! Report: which messages are to be delivered again, and one line of metrics for the batch.
 
 use crate::App;
-use crate::work::{State, Trouble, Work};
+use crate::work::{Item, State, Trouble, Work};
 use domain::DecidedBy;
 use domain::policy::Decision;
 use runtime::planted::planted;
@@ -11,21 +11,21 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Writes the batch's line and gives Lambda its answer.
 pub(crate) fn report(app: &App, batch: &SqsBatch, work: &Work) -> BatchResponse {
     let failed: BTreeSet<usize> =
-        work.items.iter().filter(|item| !settled(work, &item.state)).map(|item| item.message).collect();
+        work.items.iter().filter(|item| !settled(work, item)).map(|item| item.message).collect();
     metrics(app, work, failed.len()).emit();
     BatchResponse::deliver_again(
         batch.messages.iter().enumerate().filter(|(index, _)| failed.contains(index)).map(|(_, message)| message),
     )
 }
 
-/// Whether nothing is owed any more: stored and sent, or kept in quarantine. A repeat shares the fate of the first,
-/// except in quarantine: the first one's bytes are kept there, and the repeat's may be others.
-fn settled(work: &Work, state: &State) -> bool {
-    match state {
-        State::Done { .. } | State::Quarantined { .. } => true,
+/// Whether nothing is owed any more: stored and sent, and kept in quarantine where it has to be. A repeat shares the fate of the first.
+fn settled(work: &Work, item: &Item) -> bool {
+    match &item.state {
+        State::Done { .. } => item.reject.is_none(),
+        State::Quarantined | State::PutBack => true,
         State::Repeats(_) if planted("repeat-always-settled") => true,
-        State::Repeats(first) => work.items.get(*first).is_some_and(|first| matches!(first.state, State::Done { .. })),
-        State::Loaded { .. } | State::Decided { .. } | State::Trouble(_) => false,
+        State::Repeats(first) => work.items.get(*first).is_some_and(|first| settled(work, first)),
+        State::Loaded(_) | State::Decided { .. } | State::Stored { .. } | State::Split(_) | State::Trouble(_) => false,
     }
 }
 
@@ -50,16 +50,23 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
                 latencies.push(record.decided_at.millis().saturating_sub(record.received_at.millis()));
             }
             State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),
-            State::Quarantined { kind } => {
-                count("PostsQuarantined");
-                *kinds.entry(kind).or_default() += 1;
-            }
+            State::PutBack => count("MessagesSplit"),
             State::Trouble(Trouble::Retry(error)) => {
                 errors.insert(error.to_string());
             }
-            State::Trouble(_) | State::Loaded { .. } | State::Decided { .. } => {}
+            State::Quarantined
+            | State::Trouble(_)
+            | State::Loaded(_)
+            | State::Decided { .. }
+            | State::Stored { .. }
+            | State::Split(_) => {}
         }
     }
+    for kind in &work.kept {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    metrics.count("PostsQuarantined", work.kept.len());
+    metrics.count("PostsInConflict", work.conflicts);
     for (name, number) in counts {
         metrics.count(name, number);
     }

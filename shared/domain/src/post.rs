@@ -208,7 +208,7 @@ impl Post {
             title: fields.words("title"),
             spoiler_text: fields.words("spoiler_text"),
             display_name: fields.words("display_name"),
-            lang: fields.read("lang", word).map(|tag| tag.replace('_', "-")),
+            lang: fields.read("lang", word).filter(|tag| !tag.trim().is_empty()).map(|tag| tag.replace('_', "-")),
             surface: fields.read("surface", word),
             reply_to: fields
                 .read("context", |context| match context {
@@ -230,6 +230,30 @@ impl Post {
         }
         Err(PostError::new(PostErrorKind::MissingField, "one of `text`, `text_ref` and `media` is required")
             .about(about))
+    }
+
+    /// A post of which only the name is known: its content could not be read.
+    #[must_use]
+    pub fn named(about: About) -> Self {
+        let About { post_id, revision, author_id } = about;
+        Self {
+            post_id,
+            revision: revision.unwrap_or(Revision::FIRST),
+            revision_given: revision.is_some(),
+            author_id,
+            created_at: None,
+            text: None,
+            text_ref: None,
+            title: None,
+            spoiler_text: None,
+            display_name: None,
+            lang: None,
+            surface: None,
+            media: Vec::new(),
+            reply_to: None,
+            unread: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     fn has_content(&self) -> bool {
@@ -426,10 +450,13 @@ fn string(value: Value) -> Option<String> {
 fn digits(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => {
-            let written = number.to_string();
-            Some(written.strip_suffix(".0").map_or(written.clone(), str::to_owned))
-        }
+        Value::Number(number) => match number.as_f64() {
+            // As doubles, whole numbers have a fraction of zero.
+            Some(float) if number.is_f64() => {
+                (float.fract() == 0.0 && float.abs() < 1e19).then(|| format!("{float:.0}"))
+            }
+            _ => Some(number.to_string()),
+        },
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ pub enum Trouble {
         /// What is wrong, without content.
         detail: String,
         /// The original; empty where that is the message itself.
-        bytes: Vec<u8>,
+        bytes: Arc<[u8]>,
     },
     /// It may be done later: the message is delivered again.
     Retry(StoreError),
@@ -24,7 +24,7 @@ impl Trouble {
     /// What can never be done, with the message itself as the original.
     #[must_use]
     pub fn rejected(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::Reject { kind, detail: detail.into(), bytes: Vec::new() }
+        Self::Reject { kind, detail: detail.into(), bytes: Arc::default() }
     }
 }
 
@@ -62,7 +62,11 @@ impl Content {
             Err(_) if runtime::planted::planted("transient-is-poison") => {
                 Err(Trouble::rejected("object_missing", "not there"))
             }
-            Err(error) => Err(Trouble::Retry(error)),
+            Err(error) if error.retryable => Err(Trouble::Retry(error)),
+            Err(error) => Err(Trouble::rejected(
+                "object_unreadable",
+                format!("the object that holds the content cannot be read: {error}"),
+            )),
         }
     }
 

@@ -3,10 +3,11 @@
 //! Originals lie under `quarantine/<sha256>`. Whose they are, where that could be read, is found by empty objects under
 //! `quarantine-of/<keyed digest of the author or post>/<sha256>`.
 
-use domain::{KeyedDigest, Timestamp, keyed_hex, sha256_hex};
+use crate::named;
+use domain::{About, DigestKey, KeyedDigest, Timestamp, keyed_hex, sha256_hex};
 use futures::future::join_all;
 use runtime::planted::planted;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use store::{Deadline, Object, ObjectStore, StoreError};
 
 /// S3 keeps 2 KB of metadata with an object.
@@ -20,23 +21,29 @@ pub struct Rejected<'a> {
     pub detail: &'a str,
     /// When the message came.
     pub received_at: Timestamp,
-    /// Keyed digests of the posts and authors that it is about, as far as they could be read.
-    pub about: Vec<KeyedDigest>,
     /// The original.
     pub bytes: Vec<u8>,
 }
 
-/// Keeps an original under its digest.
+/// Posts and authors by which one original is found at most.
+const MAX_ABOUT: usize = 32;
+
+/// Keeps an original under its digest, and by the ids in it.
 ///
 /// # Errors
 /// Where it is not known to be kept: then the message is not to be acknowledged.
 pub async fn keep(
     objects: &dyn ObjectStore,
     bucket: &str,
+    ids: &DigestKey,
     rejected: Rejected<'_>,
     deadline: Deadline,
 ) -> Result<(), StoreError> {
-    let Rejected { kind, detail, received_at, about, mut bytes } = rejected;
+    let Rejected { kind, detail, received_at, mut bytes } = rejected;
+    let about = named(&bytes).into_iter().flat_map(|About { post_id, author_id, .. }| {
+        [Some(ids.post(&post_id)), author_id.map(|author| ids.author(&author))].into_iter().flatten()
+    });
+    let about: BTreeSet<KeyedDigest> = about.take(MAX_ABOUT).collect();
     let sha256 = sha256_hex(&bytes);
     if planted("quarantine-cut-short") {
         bytes.truncate(10);

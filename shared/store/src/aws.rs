@@ -189,5 +189,21 @@ pub(crate) fn is_permanent(code: &str) -> bool {
             | "InvalidMessageContents"
             | "AWS.SimpleQueueService.BatchRequestTooLong"
             | "InvalidParameterValue"
+            // Objects that nobody lets us read, or that are not where the request goes.
+            | "AccessDenied"
+            | "AllAccessDisabled"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException"
+            | "InvalidArgument"
+            | "InvalidBucketName"
+            | "InvalidObjectState"
+            | "InvalidRequest"
+            | "InvalidURI"
+            | "KMS.DisabledException"
+            | "KMS.KMSInvalidStateException"
+            | "KMS.NotFoundException"
+            | "KeyTooLongError"
+            | "MethodNotAllowed"
+            | "PermanentRedirect"
     )
 }

@@ -135,8 +135,9 @@ pub trait DecisionStore: Send + Sync {
     /// no (post, revision) twice.
     async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>>;
 
-    /// Puts each record in the place of the provisional decision one attempt before it, and of nothing else; answers stand in the order
-    /// of `records`, which hold no (post, revision) twice.
+    /// Puts each record in the place of the provisional decision one attempt before it, or, where it settles a conflict of content, of any
+    /// decision of a machine's one attempt before it; of nothing else. Answers stand in the order of `records`, which hold no
+    /// (post, revision) twice.
     async fn supersede(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Superseded, StoreError>>;
 
     /// Reads the decisions of these (post, revision) pairs, consistently; answers stand in the order of `keys`.
@@ -319,11 +320,13 @@ impl DynamoDecisions {
             let attempt = !planted("supersede-any-attempt");
             let mut conditions = vec!["attribute_exists(post_id)"];
             if attempt {
-                conditions.extend(["provisional = :true", "attempt = :before"]);
+                conditions.push("attempt = :before");
                 let before = AttributeValue::N(record.attempt.saturating_sub(1).to_string());
-                put = put
-                    .expression_attribute_values(":true", AttributeValue::Bool(true))
-                    .expression_attribute_values(":before", before);
+                put = put.expression_attribute_values(":before", before);
+            }
+            if attempt && record.content.conflict.is_none() {
+                conditions.push("provisional = :true");
+                put = put.expression_attribute_values(":true", AttributeValue::Bool(true));
             }
             if human {
                 conditions.push("decided_by <> :human");
@@ -658,7 +661,7 @@ impl DecisionStore for MemoryDecisions {
             .iter()
             .map(|record| match kept.get_mut(&(record.post_id.clone(), record.revision)) {
                 Some(before)
-                    if before.provisional
+                    if (before.provisional || record.content.conflict.is_some())
                         && before.attempt.checked_add(1) == Some(record.attempt)
                         && before.decided_by != DecidedBy::Human =>
                 {

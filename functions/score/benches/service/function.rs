@@ -112,6 +112,7 @@ impl Setup {
             ("FEATURES_TABLE", aws::FEATURES.to_owned()),
             ("TASKS_QUEUE_URL", format!("http://{address}/111122223333/{}", aws::TASKS)),
             ("ESCALATIONS_QUEUE_URL", format!("http://{address}/111122223333/escalations")),
+            ("POSTS_QUEUE_URL", format!("http://{address}/111122223333/posts")),
             ("ACTIONS_QUEUE_URL", format!("http://{address}/111122223333/{}", aws::ACTIONS)),
             ("ARTIFACTS_BUCKET", bucket.to_owned()),
             ("CONTENT_BUCKETS", bucket.to_owned()),

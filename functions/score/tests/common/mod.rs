@@ -64,6 +64,7 @@ pub struct World {
     pub tasks: MemoryQueue,
     pub actions: MemoryQueue,
     pub escalations: MemoryQueue,
+    pub posts: MemoryQueue,
     faults: Mutex<Vec<Fault>>,
     calls: Mutex<Vec<(&'static str, Deadline)>>,
 }
@@ -254,6 +255,7 @@ impl Queue for Named {
         let queue = match *name {
             "tasks" => &world.tasks,
             "actions" => &world.actions,
+            "posts" => &world.posts,
             _ => &world.escalations,
         };
         let mut answers = Vec::new();
@@ -328,6 +330,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             tasks_queue_url: "tasks".to_owned(),
             actions_queue_url: "actions".to_owned(),
             escalations_queue_url: "escalations".to_owned(),
+            posts_queue_url: "posts".to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
@@ -341,6 +344,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
         tasks: Arc::new(Named(world.clone(), "tasks")),
         actions: Arc::new(Named(world.clone(), "actions")),
         escalations: Arc::new(Named(world.clone(), "escalations")),
+        posts: Arc::new(Named(world.clone(), "posts")),
     }
 }
 
@@ -380,6 +384,11 @@ pub const SENT_MS: i64 = 1_795_428_000_000;
 
 /// An event as Lambda hands it over. Messages are named `m0`, `m1`, …
 pub fn event(bodies: &[Body]) -> String {
+    event_at(bodies, SENT_MS)
+}
+
+/// As [`event`], of messages that reached the queue then.
+pub fn event_at(bodies: &[Body], sent_ms: i64) -> String {
     let records: Vec<_> = bodies
         .iter()
         .enumerate()
@@ -388,7 +397,9 @@ pub fn event(bodies: &[Body]) -> String {
                 Body::Text(text) => serde_json::to_string(text).unwrap(),
                 Body::Escaped(json) => (*json).to_owned(),
             };
-            format!(r#"{{"messageId":"m{index}","body":{body},"attributes":{{"SentTimestamp":"{SENT_MS}"}}}}"#)
+            format!(
+                r#"{{"messageId":"m{index}","body":{body},"eventSourceARN":"arn:aws:sqs:us-east-1:111122223333:posts","attributes":{{"SentTimestamp":"{sent_ms}","SenderId":"AIDAEXAMPLE"}}}}"#
+            )
         })
         .collect();
     format!(r#"{{"Records":[{}]}}"#, records.join(","))
@@ -402,6 +413,17 @@ pub fn batch(bodies: &[Body]) -> SqsBatch {
 /// Delivers a batch with half a minute to go, and gives the places of the messages to be delivered again.
 pub async fn deliver<B: Clone + Into<Body>>(app: &App, bodies: &[B]) -> Vec<usize> {
     deliver_within(app, bodies, Duration::from_secs(30)).await
+}
+
+/// As [`deliver`], of messages that reached the queue then.
+pub async fn deliver_sent_at(app: &App, bodies: &[String], sent_ms: i64) -> Vec<usize> {
+    let bodies: Vec<Body> = bodies.iter().cloned().map(Body::Text).collect();
+    let event = serde_json::value::RawValue::from_string(event_at(&bodies, sent_ms)).unwrap();
+    let left = Duration::from_secs(30);
+    let deadline_ms = runtime::telemetry::now_ms() + i64::try_from(left.as_millis()).unwrap();
+    let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
+    let response = score::handle(app, SqsBatch::parse(&event).unwrap(), invocation).await;
+    response.failures().map(|id| id.trim_start_matches('m').parse().unwrap()).collect()
 }
 
 pub async fn deliver_within<B: Clone + Into<Body>>(app: &App, bodies: &[B], left: Duration) -> Vec<usize> {

@@ -130,7 +130,8 @@ fn debug_output(app: &score::App) {
     let post = domain::Post::parse(body.as_bytes()).unwrap();
     let subject = scoring::Subject {
         post: &post,
-        text: &scoring::Text::Known(text),
+        texts: &[(domain::View::Text, scoring::Text::Known(text))],
+        conflict: None,
         verdict_before: domain::VerdictBefore::No,
         received_at: domain::Timestamp::from_millis(SENT_MS),
         decided_at: domain::Timestamp::from_millis(SENT_MS),
@@ -429,6 +430,7 @@ async fn the_program_itself_says_nothing_of_it() {
         ("FEATURES_TABLE", "features"),
         ("TASKS_QUEUE_URL", "http://sqs/1/tasks"),
         ("ESCALATIONS_QUEUE_URL", "http://sqs/1/escalations"),
+        ("POSTS_QUEUE_URL", "http://sqs/1/posts"),
         ("ACTIONS_QUEUE_URL", "http://sqs/1/actions"),
         ("ARTIFACTS_BUCKET", "moderato-test-of-the-canary"),
         ("CONTENT_BUCKETS", CONTENT),

@@ -16,6 +16,7 @@ pub const FEATURES: &str = "features";
 pub const TASKS: &str = "tasks";
 pub const ACTIONS: &str = "actions";
 pub const ESCALATIONS: &str = "escalations";
+pub const POSTS: &str = "posts";
 
 /// From which scores the policy that is live reviews and hides, and the one that comes after it.
 pub const BOUNDS: (f64, f64) = (0.2, 0.8);
@@ -75,6 +76,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             tasks_queue_url: TASKS.to_owned(),
             actions_queue_url: ACTIONS.to_owned(),
             escalations_queue_url: ESCALATIONS.to_owned(),
+            posts_queue_url: POSTS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
@@ -88,6 +90,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
         tasks: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{TASKS}"))),
         actions: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ACTIONS}"))),
         escalations: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ESCALATIONS}"))),
+        posts: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{POSTS}"))),
     }
 }
 
