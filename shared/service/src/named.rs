@@ -83,7 +83,8 @@ mod tests {
     fn posts_are_found_in_whatever_they_are_wrapped() {
         let post = json!({ "post_id": "p", "author_id": 7, "text": "{\"post_id\":\"none\"}" });
         let sns = json!({ "Type": "Notification", "Message": post.to_string() });
-        let twice = json!({ "Type": "Notification", "Message": json!({ "detail-type": "t", "detail": post }).to_string() });
+        let twice =
+            json!({ "Type": "Notification", "Message": json!({ "detail-type": "t", "detail": post }).to_string() });
         let base64 = base64::engine::general_purpose::STANDARD.encode(post.to_string());
         let cloud = json!({ "specversion": "1.0", "data_base64": base64 });
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -111,7 +112,9 @@ mod tests {
         for _ in 0..6 {
             deep = json!({ "Message": deep }).to_string();
         }
-        for bytes in [b"".as_slice(), b"post_id", b"\x1f\x8b broken", b"\xff\xfe", b"[[[[", b"{\"post_id\":{}}", deep.as_bytes()] {
+        for bytes in
+            [b"".as_slice(), b"post_id", b"\x1f\x8b broken", b"\xff\xfe", b"[[[[", b"{\"post_id\":{}}", deep.as_bytes()]
+        {
             assert_eq!(ids(bytes), [], "{}", String::from_utf8_lossy(bytes));
         }
     }

@@ -46,6 +46,15 @@ pub enum Erased {
     Later,
 }
 
+/// All revisions of a post, the oldest first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// The decisions on them.
+    pub records: Vec<DecisionRecord>,
+    /// Those that were erased.
+    pub tombstones: Vec<(Revision, Tombstone)>,
+}
+
 /// What is known of the revisions of a post before one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Before {
@@ -148,7 +157,7 @@ pub trait DecisionStore: Send + Sync {
     ) -> Vec<Result<Option<DecisionRecord>, StoreError>>;
 
     /// The decisions of every revision of a post, the oldest first.
-    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError>;
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError>;
 
     /// What is known of the revisions of a post before this one.
     async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError>;
@@ -452,9 +461,9 @@ impl DecisionStore for DynamoDecisions {
         items.map(|item| item?.filter(|item| !is_grave(item)).map(item::from_item).transpose()).collect()
     }
 
-    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError> {
         const DOING: &str = "reading the decisions of a post";
-        let (mut records, mut start) = (Vec::new(), None);
+        let (mut history, mut start) = (History::default(), None);
         loop {
             let request = self
                 .client
@@ -467,13 +476,14 @@ impl DecisionStore for DynamoDecisions {
                 .send();
             let answer = aws::call(DOING, deadline, request).await?;
             for item in answer.items.ok_or_else(|| aws::empty(DOING))? {
-                if !is_grave(&item) {
-                    records.push(item::from_item(item)?);
+                match item::tombstone(&item).zip(revision_of(&item)) {
+                    Some((tombstone, revision)) => history.tombstones.push((revision, tombstone)),
+                    None => history.records.push(item::from_item(item)?),
                 }
             }
             start = answer.last_evaluated_key;
             if start.is_none() {
-                return Ok(records);
+                return Ok(history);
             }
         }
     }
@@ -682,8 +692,14 @@ impl DecisionStore for MemoryDecisions {
         keys.iter().map(|key| Ok(kept.get(key).cloned())).collect()
     }
 
-    async fn of_post(&self, post: &PostId, _deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
-        Ok(self.lock().values().filter(|record| record.post_id == *post).cloned().collect())
+    async fn of_post(&self, post: &PostId, _deadline: Deadline) -> Result<History, StoreError> {
+        let records = self.lock().values().filter(|record| record.post_id == *post).cloned().collect();
+        let graves = self.graves();
+        let tombstones = graves.iter().filter_map(|(grave, tombstone)| match grave {
+            Grave::Post(of, revision) if of == post => Some((*revision, *tombstone)),
+            _ => None,
+        });
+        Ok(History { records, tombstones: tombstones.collect() })
     }
 
     async fn before(&self, post: &PostId, revision: Revision, _: Deadline) -> Result<Before, StoreError> {

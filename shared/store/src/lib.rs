@@ -21,8 +21,8 @@ pub use aws::{Aws, Connection, connect, secret};
 pub use backoff::Backoff;
 pub use budget::{Budget, DynamoBudget, MemoryBudget};
 pub use decisions::{
-    Before, DecisionStore, DynamoDecisions, Erased, Found, Grave, Inserted, MemoryDecisions, Page, Search, Size,
-    Superseded,
+    Before, DecisionStore, DynamoDecisions, Erased, Found, Grave, History, Inserted, MemoryDecisions, Page, Search,
+    Size, Superseded,
 };
 pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
 pub use inference::{BUSY, Inference, NO_ENDPOINT, SageMaker};

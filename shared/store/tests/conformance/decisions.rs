@@ -63,7 +63,7 @@ async fn inserts_once_and_answers_in_order(store: &dyn DecisionStore) {
     assert_eq!(insert(store, &batch).await, [New, Exists, New, Exists, New]);
     assert_eq!(insert(store, &batch).await, [Exists; 5]);
     // What exists was not touched.
-    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), (1..=5).map(of).collect::<Vec<_>>());
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, (1..=5).map(of).collect::<Vec<_>>());
 }
 
 async fn supersedes_what_is_provisional_and_nothing_else(store: &dyn DecisionStore) {
@@ -83,7 +83,7 @@ async fn supersedes_what_is_provisional_and_nothing_else(store: &dyn DecisionSto
     assert_eq!(superseded(store.supersede(&batch[..1], soon()).await), [Stands]);
     assert_eq!(superseded(store.supersede(&[again(1, 3), again(4, 3)], soon()).await), [Stands, Done]);
     let all = [again(1, 2), final_(2), human(3), again(4, 3)];
-    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), all);
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, all);
     assert_eq!(superseded(store.supersede(&[], soon()).await), []);
 }
 
@@ -122,9 +122,9 @@ async fn gives_revisions_in_order(store: &dyn DecisionStore) {
     let records: Vec<_> = order.iter().map(|revision| record(&post, *revision)).collect();
     insert(store, &records).await;
     insert(store, &[record(&format!("{post}-more"), 3)]).await;
-    let found = store.of_post(&post_id(&post), soon()).await.unwrap();
+    let found = store.of_post(&post_id(&post), soon()).await.unwrap().records;
     assert_eq!(found.iter().map(|r| r.revision.get()).collect::<Vec<_>>(), [1, 2, 9, 10, 9_007_199_254_740_991]);
-    assert_eq!(store.of_post(&post_id("conformance-nobody"), soon()).await.unwrap(), Vec::new());
+    assert_eq!(store.of_post(&post_id("conformance-nobody"), soon()).await.unwrap().records, Vec::new());
 }
 
 async fn knows_verdicts_before(store: &dyn DecisionStore) {
@@ -164,7 +164,7 @@ async fn takes_any_id(store: &dyn DecisionStore) {
     for id in odd {
         let post = fresh(id);
         assert_eq!(insert(store, &[record(&post, 1)]).await, [Inserted::New], "{id}");
-        assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), [record(&post, 1)], "{id}");
+        assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, [record(&post, 1)], "{id}");
     }
 }
 
@@ -195,7 +195,7 @@ async fn what_was_erased_stays_so(store: &dyn DecisionStore) {
     let keys: Vec<_> = (1..=4).map(|number| (post_id(&post), revision(number))).collect();
     let found: Vec<_> = store.get(&keys, soon()).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(found, [None, None, None, Some(record(&post, 4))]);
-    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), [record(&post, 4)]);
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, [record(&post, 4)]);
     let again: Vec<_> = (1..=5).map(|number| record(&post, number)).collect();
     use Inserted::{Exists, New};
     assert_eq!(insert(store, &again).await, [Exists, Exists, Exists, Exists, New]);
@@ -205,6 +205,8 @@ async fn what_was_erased_stays_so(store: &dyn DecisionStore) {
     let graves: Vec<_> = (1..=4).map(grave).collect();
     let found: Vec<_> = store.tombstones(&graves, soon()).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(found, [Some(tombstone), Some(tombstone), Some(tombstone), None]);
+    let erased = store.of_post(&post_id(&post), soon()).await.unwrap().tombstones;
+    assert_eq!(erased, [1, 2, 3].map(|number| (revision(number), tombstone)));
     let before = store.before(&post_id(&post), revision(3), soon()).await.unwrap();
     assert_eq!((before.verdict, before.tombstones), (false, vec![(revision(1), tombstone), (revision(2), tombstone)]));
 
@@ -230,7 +232,7 @@ async fn what_was_sent_later_is_not_erased(store: &dyn DecisionStore) {
     }
     let tombstone = Tombstone { erased_at: Timestamp::from_millis(after(0).millis() + 1), author: None };
     assert_eq!(erase(store, &[grave(1)], tombstone).await, [Erased::Done]);
-    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), [record(&post, 2)]);
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, [record(&post, 2)]);
 }
 
 /// What all these searches find together.
