@@ -9,6 +9,7 @@ mod card;
 mod corpora;
 mod dataset;
 mod difference;
+mod erase;
 mod evaluate;
 mod features_load;
 mod lines;
@@ -77,6 +78,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Shows the messages of a queue, or what is in quarantine.
     Tail(tail::TailArgs),
+    /// Erases an author or a post, and says what is left until when.
+    Erase(erase::EraseArgs),
     /// Puts messages of the dead-letter queues, or of quarantine, back into the queue they came from.
     Redrive(redrive::RedriveArgs),
 }
@@ -128,6 +131,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Send(args) => on_stack(stack, async |stack| send::run(&args, &stack).await),
         Command::Show(args) => on_stack(stack, async |stack| show::run(&args, &stack).await),
         Command::Tail(args) => on_stack(stack, async |stack| tail::run(&args, &stack).await),
+        Command::Erase(args) => on_stack(stack, async |stack| erase::run(&args, &stack).await),
         Command::Redrive(args) => on_stack(stack, async |stack| redrive::run(&args, &stack).await),
     }
 }

@@ -6,7 +6,7 @@ use crate::terminal::{json_lines, line, lines, say, tell};
 use clap::Args;
 use domain::PostId;
 use std::process::ExitCode;
-use store::{DecisionStore, ObjectStore};
+use store::{DecisionStore, History, ObjectStore};
 
 /// Shows the decisions of a post, or an original in quarantine.
 #[derive(Debug, Args)]
@@ -18,11 +18,14 @@ pub struct ShowArgs {
 /// Runs the command: exit code 1 where there is nothing.
 pub async fn run(args: &ShowArgs, stack: &Stack) -> Result<ExitCode, Failure> {
     let id = PostId::try_from(args.id.clone()).map_err(|error| format!("an id {error}"))?;
-    let records = stack.decisions()?.of_post(&id, soon()).await?;
+    let History { records, tombstones } = stack.decisions()?.of_post(&id, soon()).await?;
     for record in &records {
         say!("{}", serde_json::to_string_pretty(record)?);
     }
-    if !records.is_empty() {
+    for (revision, tombstone) in &tombstones {
+        println!("revision {revision} was erased: nothing is known of what was sent before {}", tombstone.erased_at);
+    }
+    if !records.is_empty() || !tombstones.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     if args.id.len() == 64 && args.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -16,7 +16,7 @@ from samtranslator.translator.transform import transform
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAGS = {"Project", "Stage", "System", "Component", "Owner", "CostCenter"}
-FORGOTTEN_PREFIXES = ("quarantine/", "content/", "intake/", "training/checkpoints/")
+FORGOTTEN_PREFIXES = ("quarantine/", "quarantine-of/", "content/", "intake/", "training/checkpoints/")
 # Actions for which AWS knows no resource.
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 

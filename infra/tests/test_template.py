@@ -32,7 +32,7 @@ GRANTS = {
             "${ArtifactsBucket.Arn}/registry/*",
             "each of arn:${AWS::Partition}:s3:::${Names}/*",
         ],
-        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine/*"],
+        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine-of/*", "${ArtifactsBucket.Arn}/quarantine/*"],
         "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
         "logs:CreateLogStream": ["ScoreLogs.Arn"],
         "logs:PutLogEvents": ["ScoreLogs.Arn"],
@@ -57,7 +57,7 @@ GRANTS = {
             "${ArtifactsBucket.Arn}/registry/*",
             "each of arn:${AWS::Partition}:s3:::${Names}/*",
         ],
-        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine/*"],
+        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine-of/*", "${ArtifactsBucket.Arn}/quarantine/*"],
         "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
         "logs:CreateLogStream": ["EscalateLogs.Arn"],
         "logs:PutLogEvents": ["EscalateLogs.Arn"],
@@ -201,7 +201,7 @@ FAULTS = {
     "pipeline without an owner": (rules.tags_everywhere, lambda t: drop_tag(t, "TrainingPipeline", "Owner")),
     "eternal checkpoints": (
         rules.bucket_is_closed,
-        lambda t: properties(t, "ArtifactsBucket")["LifecycleConfiguration"]["Rules"].pop(3),
+        lambda t: properties(t, "ArtifactsBucket")["LifecycleConfiguration"]["Rules"].pop(4),
     ),
     "everything in ECR": (
         rules.explicit_permissions,

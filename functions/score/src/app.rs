@@ -1,6 +1,6 @@
 //! Everything that is built once per process.
 
-use domain::DigestKey;
+use domain::{DigestKey, KeyedDigest, Post};
 use registry::Fallback;
 use runtime::{BatchResponse, Invocation, SqsBatch};
 use scoring::Judge;
@@ -112,6 +112,11 @@ pub struct App {
 }
 
 impl App {
+    /// Stands for the author of a post in tombstones.
+    pub(crate) fn author(&self, post: &Post) -> Option<KeyedDigest> {
+        post.author_id.as_ref().map(|author| self.config.digest_key.author(author))
+    }
+
     /// Where content may be read.
     pub(crate) fn content(&self) -> Content {
         Content { objects: Arc::clone(&self.objects), buckets: self.config.content_buckets.clone() }

@@ -57,7 +57,7 @@ pub(crate) fn record(
     subject: &Subject,
     decided_at: Timestamp,
 ) -> DecisionRecord {
-    let Subject { post, texts, content, verdict_before, conflict } = subject;
+    let Subject { post, texts, content, verdict_before, conflict, .. } = subject;
     test_hook(app, texts);
     let texts = if planted("text-is-dropped") { &[][..] } else { texts };
     let judged = scoring::Subject {

@@ -7,7 +7,7 @@ use domain::{
     About, CONTENT_NOTE, ContentRecord, MAX_POST_BYTES, Post, Revision, Source, Timestamp, UNDECIDABLE_NOTE,
     VerdictBefore, View, digested, keyed_hex,
 };
-use features::views::RowKey;
+use features::views::{Lookup, RowKey};
 use futures::StreamExt;
 use futures::future::join_all;
 use runtime::planted::planted;
@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{Deadline, StoreError};
+use store::{Deadline, Grave, StoreError};
 
 /// Content that takes longer is left for the next delivery: its neighbours have seconds too.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -50,6 +50,7 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
         subjects(&items).flat_map(|subject| app.judge.definitions.keys(&subject.post)).collect();
     let looked_up_by = deadlines.load.min(Deadline::now() + LOOKUP_TIMEOUT);
     let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), verdicts(app, &mut items, looked_up_by));
+    erased(app, &mut items, &lookups, deadlines.load).await;
     Work {
         items,
         lookups,
@@ -203,7 +204,7 @@ async fn subject(app: &App, mut post: Post, by: Deadline, fetched: &AtomicUsize)
     let content =
         digested(&app.config.digest_key, &post, if let Some(Text::Known(text)) = &text { Some(text) } else { None });
     let texts = texts(&post, text);
-    Ok(Subject { post, texts, content, verdict_before: VerdictBefore::No, conflict: None })
+    Ok(Subject { post, texts, content, verdict_before: VerdictBefore::No, erased: Vec::new(), conflict: None })
 }
 
 /// The post that an event names which cannot be decided as it came: content that nobody can read, so a person looks.
@@ -212,7 +213,7 @@ fn undecidable(app: &App, about: About, kind: &str, bytes: &[u8]) -> Subject {
     let digest = Some(keyed_hex(app.config.digest_key.digest("undecidable", &[bytes])));
     let content = ContentRecord { digest, ..ContentRecord::default() };
     let texts = vec![(View::Text, Text::Unavailable)];
-    Subject { post, texts, content, verdict_before: VerdictBefore::No, conflict: None }
+    Subject { post, texts, content, verdict_before: VerdictBefore::No, erased: Vec::new(), conflict: None }
 }
 
 /// Leaves whole messages for the next delivery where the batch has more posts than it can hold. The first message always fits.
@@ -256,15 +257,55 @@ async fn verdicts(app: &App, items: &mut [Item], deadline: Deadline) {
         _ => None,
     });
     join_all(looks.map(async |subject| {
-        let Subject { post, verdict_before, .. } = subject.as_mut();
-        let found: Result<bool, StoreError> =
-            app.decisions.verdict_before(&post.post_id, post.revision, deadline).await;
-        *verdict_before = match found {
-            Ok(true) => VerdictBefore::Yes,
-            Ok(false) => VerdictBefore::No,
+        let Subject { post, verdict_before, erased, .. } = subject.as_mut();
+        *verdict_before = match app.decisions.before(&post.post_id, post.revision, deadline).await {
+            Ok(before) => {
+                erased.extend(before.tombstones.into_iter().map(|(_, tombstone)| tombstone));
+                if before.verdict { VerdictBefore::Yes } else { VerdictBefore::No }
+            }
             Err(_) if planted("history-unavailable-is-none") => VerdictBefore::No,
             Err(_) => VerdictBefore::Unavailable,
         };
     }))
     .await;
+}
+
+/// What was sent before its author or an earlier revision was erased is not decided. An author's row says so, which is read anyway; where
+/// it cannot be read, the table of decisions is asked, without which nothing can be decided.
+async fn erased(app: &App, items: &mut [Item], lookups: &HashMap<RowKey, Lookup>, by: Deadline) {
+    if planted("tombstone-ignored") {
+        return;
+    }
+    let mut unknown = Vec::new();
+    for (place, item) in items.iter_mut().enumerate() {
+        let State::Loaded(subject) = &item.state else { continue };
+        let rows =
+            app.judge.definitions.of_author(&subject.post, |key| lookups.get(key).unwrap_or(&Lookup::Unavailable));
+        let by_row = rows.iter().any(|lookup| match lookup {
+            Lookup::Found(row) => row.erased_at.is_some_and(|erased_at| item.received_at < erased_at),
+            Lookup::Missing | Lookup::Unavailable => false,
+        });
+        let author = app.author(&subject.post);
+        if by_row || subject.erased.iter().any(|tombstone| tombstone.covers(item.received_at, author)) {
+            (item.state, item.reject) = (State::Erased, None);
+        } else if let Some(author) = author.filter(|_| rows.contains(&&Lookup::Unavailable)) {
+            unknown.push((place, author));
+        }
+    }
+    if unknown.is_empty() {
+        return;
+    }
+    let graves: Vec<_> = unknown.iter().map(|(_, author)| Grave::Author(*author)).collect();
+    let answers = app.decisions.tombstones(&graves, by).await;
+    let unanswered = std::iter::repeat_with(|| Err(StoreError::transient("reading decisions", "no answer")));
+    for ((place, author), answer) in unknown.into_iter().zip(answers.into_iter().chain(unanswered)) {
+        let Some(item) = items.get_mut(place) else { continue };
+        match answer {
+            Ok(Some(tombstone)) if tombstone.covers(item.received_at, Some(author)) => {
+                (item.state, item.reject) = (State::Erased, None);
+            }
+            Ok(_) => {}
+            Err(error) => (item.state, item.reject) = (State::Trouble(Trouble::Retry(error)), None),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Quarantine: an event that cannot be decided as it came is kept with its reason, so that acknowledging it loses nothing.
 
-use crate::App;
+use crate::app::{App, Config};
 use crate::work::{Item, Kept, State, Trouble, Work};
 use futures::future::join_all;
 use service::quarantine::{Rejected, keep};
@@ -21,7 +21,8 @@ pub(crate) async fn quarantine(app: &App, work: &mut Work) {
         let Some(item) = places.first().and_then(|place| items.get(*place)) else { return (places, Ok(())) };
         let (kind, detail, _) = rejected(item).unwrap_or(("panic", "", Arc::from([])));
         let rejected = Rejected { kind, detail, received_at: item.received_at, bytes: bytes.to_vec() };
-        (places, keep(app.objects.as_ref(), &app.config.artifacts_bucket, rejected, by).await)
+        let Config { artifacts_bucket, digest_key, .. } = &app.config;
+        (places, keep(app.objects.as_ref(), artifacts_bucket, digest_key, rejected, by).await)
     }))
     .await;
     for (places, answer) in kept {

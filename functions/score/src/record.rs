@@ -4,12 +4,12 @@
 use crate::judge;
 use crate::work::{Item, State, Subject, Trouble, Work};
 use crate::{App, cost};
-use domain::{DecisionRecord, Post, PostId, Revision, Settlement, Timestamp, is_repeat, settle};
+use domain::{DecisionRecord, Post, PostId, Revision, Settlement, Timestamp, Tombstone, is_repeat, settle};
 use futures::future::join_all;
 use runtime::isolate;
 use runtime::planted::planted;
 use std::collections::BTreeSet;
-use store::{Deadline, Inserted, StoreError, Superseded, write_units};
+use store::{Deadline, History, Inserted, StoreError, Superseded, write_units};
 
 /// Edits of one post that race each other for the next revision; more of them are delivered again.
 const MAX_ROUNDS: usize = 8;
@@ -113,7 +113,7 @@ async fn settle_all(app: &App, work: &mut Work, places: Vec<usize>) {
         }
         (Ok(_), Some((_, own))) => app.decisions.of_post(&own.post_id, by).await.map(Found::Records),
         (Err(error), _) => Err(error),
-        (_, None) => Ok(Found::Records(Vec::new())),
+        (_, None) => Ok(Found::Records(History::default())),
     }))
     .await;
     let Work { items, lookups, .. } = work;
@@ -122,7 +122,7 @@ async fn settle_all(app: &App, work: &mut Work, places: Vec<usize>) {
         let State::Decided { mut subject, record: own, .. } = std::mem::replace(&mut item.state, State::PutBack) else {
             continue;
         };
-        let records = match found {
+        let History { records, tombstones } = match found {
             Ok(Found::Repeat(_)) if planted("own-decision-sent") => {
                 item.state = stands(subject, own);
                 continue;
@@ -131,13 +131,19 @@ async fn settle_all(app: &App, work: &mut Work, places: Vec<usize>) {
                 item.state = stands(subject, record);
                 continue;
             }
-            Ok(Found::Records(records)) => records,
+            Ok(Found::Records(history)) => history,
             Err(error) => {
                 item.state = State::Trouble(Trouble::Retry(error));
                 continue;
             }
         };
-        item.state = match settlement(&own, &subject.post, &records) {
+        let is_free = !records.iter().any(|record| record.revision == own.revision);
+        let author = app.author(&subject.post);
+        if is_free && tombstones.iter().any(|(_, tombstone)| tombstone.covers(item.received_at, author)) {
+            (item.state, item.reject) = (State::Erased, None);
+            continue;
+        }
+        item.state = match settlement(&own, &subject.post, &records, &tombstones) {
             Settlement::Stands(_) if planted("own-decision-sent") => stands(subject, own),
             Settlement::Stands(record) => stands(subject, record),
             Settlement::Conflicts(before) => {
@@ -168,21 +174,27 @@ async fn settle_all(app: &App, work: &mut Work, places: Vec<usize>) {
     }
 }
 
-fn settlement(own: &DecisionRecord, post: &Post, records: &[DecisionRecord]) -> Settlement {
+fn settlement(
+    own: &DecisionRecord,
+    post: &Post,
+    records: &[DecisionRecord],
+    tombstones: &[(Revision, Tombstone)],
+) -> Settlement {
     if planted("other-content-is-a-repeat")
         && let Some(there) = records.iter().find(|record| record.revision == own.revision)
     {
         return Settlement::Stands(Box::new(there.clone()));
     }
-    settle(own, post.revision_given, records)
+    let last_erased = tombstones.iter().map(|(revision, _)| *revision).max();
+    settle(own, post.revision_given, records, last_erased)
 }
 
 /// What was found out about a decision whose place is taken.
 enum Found {
     /// Its place has the decision on the same content.
     Repeat(Box<DecisionRecord>),
-    /// All decisions on its post.
-    Records(Vec<DecisionRecord>),
+    /// Everything that is known of its post.
+    Records(History),
 }
 
 fn key(work: &Work, place: usize) -> Option<(PostId, Revision)> {

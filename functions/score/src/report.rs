@@ -22,11 +22,17 @@ pub(crate) fn report(app: &App, batch: &SqsBatch, work: &Work) -> BatchResponse 
 fn settled(work: &Work, item: &Item) -> bool {
     match &item.state {
         State::Done { .. } => item.reject.is_none(),
-        State::Quarantined | State::PutBack => true,
+        State::Quarantined | State::PutBack | State::Erased => true,
+        // It may have been sent after what it repeats, which was erased: then it is looked at by itself.
+        State::Repeats(first) if is_erased(work, *first) => false,
         State::Repeats(_) if planted("repeat-always-settled") => true,
         State::Repeats(first) => work.items.get(*first).is_some_and(|first| settled(work, first)),
         State::Loaded(_) | State::Decided { .. } | State::Stored { .. } | State::Split(_) | State::Trouble(_) => false,
     }
+}
+
+fn is_erased(work: &Work, place: usize) -> bool {
+    work.items.get(place).is_some_and(|item| matches!(item.state, State::Erased))
 }
 
 fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
@@ -54,6 +60,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
             }
             State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),
             State::PutBack => count("MessagesSplit"),
+            State::Erased => count("PostsErased"),
             State::Trouble(Trouble::Retry(error)) => {
                 errors.insert(error.to_string());
             }

@@ -1,7 +1,7 @@
 //! What the steps of one invocation hand to each other.
 
 use domain::policy::Decision;
-use domain::{ContentRecord, DecisionRecord, Post, Source, Timestamp, VerdictBefore, View};
+use domain::{ContentRecord, DecisionRecord, Post, Source, Timestamp, Tombstone, VerdictBefore, View};
 use features::views::{Lookup, RowKey};
 use runtime::Invocation;
 use scoring::Text;
@@ -40,6 +40,8 @@ pub(crate) struct Subject {
     /// Digests of its content.
     pub(crate) content: ContentRecord,
     pub(crate) verdict_before: VerdictBefore,
+    /// Earlier revisions that were erased.
+    pub(crate) erased: Vec<Tombstone>,
     /// What the post was decided before on other content, where this decision may not be milder.
     pub(crate) conflict: Option<Decision>,
 }
@@ -60,6 +62,8 @@ pub(crate) enum State {
     Split(Vec<String>),
     /// They are on the queue.
     PutBack,
+    /// It was sent before its post or author was erased: nothing is decided any more.
+    Erased,
     /// It is in quarantine, and names no post that could be decided.
     Quarantined,
     /// It is not decided.

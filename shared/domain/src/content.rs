@@ -46,7 +46,7 @@ pub enum Settlement {
         /// Whether a person decided one before.
         verdict_before: VerdictBefore,
     },
-    /// What had the place is gone: expired, or erased.
+    /// What had the place is gone: expired, or erased in this moment.
     Gone,
 }
 
@@ -63,15 +63,28 @@ pub fn is_repeat(own: &DecisionRecord, revision_given: bool, there: &DecisionRec
 /// Without a revision, an edit cannot be told from a message that comes late. A content that is known finds its own decision. Only where
 /// it was sent after another content was decided otherwise, it may be public again: it is decided as a new revision, not milder than
 /// the latest.
+///
+/// Revisions up to `erased` were erased. What was sent after that is decided all the same, in the next place that is free.
 #[must_use]
-pub fn settle(own: &DecisionRecord, revision_given: bool, records: &[DecisionRecord]) -> Settlement {
+pub fn settle(
+    own: &DecisionRecord,
+    revision_given: bool,
+    records: &[DecisionRecord],
+    erased: Option<Revision>,
+) -> Settlement {
     let stands = |record: &DecisionRecord| Settlement::Stands(Box::new(record.clone()));
-    let Some(latest) = records.last() else { return Settlement::Gone };
-    let next = |conflict| next(records, latest, conflict);
+    let next = |conflict| next(records, erased, conflict);
+    let Some(latest) = records.last() else {
+        return if erased.is_some() { next(None) } else { Settlement::Gone };
+    };
     let known = records.iter().rev().find(|record| is_of(&record.content, &own.content));
     if revision_given {
         let Some(there) = records.iter().find(|record| record.revision == own.revision) else {
-            return Settlement::Gone;
+            return match known {
+                Some(moved) if erased.is_some() => stands(moved),
+                _ if erased.is_some() => next(None),
+                _ => Settlement::Gone,
+            };
         };
         return match known {
             _ if is_unknown(there, own) || is_of(&there.content, &own.content) => stands(there),
@@ -92,17 +105,19 @@ pub fn settle(own: &DecisionRecord, revision_given: bool, records: &[DecisionRec
     }
 }
 
-fn next(records: &[DecisionRecord], latest: &DecisionRecord, conflict: Option<Decision>) -> Settlement {
+fn next(records: &[DecisionRecord], erased: Option<Revision>, conflict: Option<Decision>) -> Settlement {
     let by_person =
         |record: &DecisionRecord| record.decided_by == DecidedBy::Human || record.verdict_before == VerdictBefore::Yes;
-    match Revision::try_from(latest.revision.get() + 1) {
+    let latest = records.last();
+    let last = latest.map(|latest| latest.revision).max(erased).map_or(0, Revision::get);
+    match Revision::try_from(last + 1) {
         Ok(revision) => Settlement::Next {
             revision,
             conflict,
             verdict_before: if records.iter().any(by_person) { VerdictBefore::Yes } else { VerdictBefore::No },
         },
         // The last revision there can be is taken: nothing is free, and what is there stays under review.
-        Err(_) => Settlement::Conflicts(Box::new(latest.clone())),
+        Err(_) => latest.map_or(Settlement::Gone, |latest| Settlement::Conflicts(Box::new(latest.clone()))),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod policy;
 pub mod post;
 mod record;
 mod timestamp;
+mod tombstone;
 
 pub use content::{Settlement, digested, is_repeat, settle};
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
@@ -34,3 +35,4 @@ pub use record::{
     Span, UNDECIDABLE_NOTE, is_note,
 };
 pub use timestamp::{Timestamp, TimestampError};
+pub use tombstone::{TOMBSTONE_DAYS, Tombstone};

@@ -99,7 +99,28 @@ fn what_an_id_that_comes_again_is() {
         // There is no revision after the last one.
         (decision(1, 2, Approve, 9), false, vec![decision((1 << 53) - 1, 1, Review, 0)], "conflicts 9007199254740991"),
     ] {
-        assert_eq!(short(&settle(&own, given, &records)), expected);
+        assert_eq!(short(&settle(&own, given, &records, None)), expected);
+    }
+}
+
+/// What was sent after an erasure finds its place behind what was erased, and finds it again.
+#[test]
+fn what_comes_after_an_erasure_has_a_place_of_its_own() {
+    let rev = |number: u64| Revision::try_from(number).ok();
+    let a = |revision| decision(revision, 1, Decision::Hide, 9);
+    for (own, given, records, erased, expected) in [
+        (a(1), false, vec![], 1, "next 2"),
+        (a(1), true, vec![], 1, "next 2"),
+        (a(2), true, vec![], 5, "next 6"),
+        (a(1), false, vec![a(2)], 1, "stands 2"),
+        (a(1), true, vec![a(2)], 1, "stands 2"),
+        (decision(1, 2, Decision::Hide, 9), false, vec![a(2)], 1, "next 3"),
+        (decision(1, 2, Decision::Hide, 9), true, vec![a(2)], 1, "next 3"),
+        (decision(2, 2, Decision::Hide, 9), false, vec![a(1)], 2, "next 3"),
+        (decision(1, 2, Decision::Hide, 9), false, vec![a(1)], 4, "next 5"),
+        (a(1), false, vec![], (1 << 53) - 1, "gone"),
+    ] {
+        assert_eq!(short(&settle(&own, given, &records, rev(erased))), expected, "{own:?} {erased}");
     }
 }
 
@@ -110,7 +131,7 @@ fn what_was_read_elsewhere_tells_contents_apart_where_both_know_it() {
         let content = ContentRecord { objects: objects.map(str::to_owned), ..record.content.clone() };
         DecisionRecord { content, ..record }
     };
-    let of = |own, there| short(&settle(&with(own), true, &[with(there)]));
+    let of = |own, there| short(&settle(&with(own), true, &[with(there)], None));
     assert_eq!(of(Some("00000001"), Some("00000001")), "stands 1");
     assert_eq!(of(Some("00000001"), Some("00000002")), "conflicts 1");
     assert_eq!(of(None, Some("00000002")), "stands 1");
@@ -131,7 +152,7 @@ proptest! {
                     records.sort_by_key(|record| record.revision);
                     return writes + 1;
                 }
-                match settle(&own, given, &records) {
+                match settle(&own, given, &records, None) {
                     Settlement::Stands(record) => {
                         assert!(record.content.digest == own.content.digest || record.content.others.contains(&digest(content)));
                         return writes;

@@ -3,14 +3,18 @@
 
 pub mod content;
 pub mod deadlines;
+pub mod erasure;
 pub mod live;
+mod named;
 pub mod outbox;
 pub mod prices;
 pub mod quarantine;
 
 pub use content::{Content, Trouble};
 pub use deadlines::Deadlines;
+pub use erasure::{Eraser, Subject};
 pub use live::{Live, Setting};
+pub use named::named;
 pub use outbox::Outbox;
 mod weight;
 pub use weight::fit;

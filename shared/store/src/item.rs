@@ -7,7 +7,7 @@
 use crate::StoreError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{DecisionRecord, Source, Timestamp};
+use domain::{DecisionRecord, KeyedDigest, Source, TOMBSTONE_DAYS, Timestamp, Tombstone};
 use std::collections::HashMap;
 
 /// A DynamoDB item.
@@ -21,6 +21,29 @@ const EXPIRES_AT_BYTES: usize = 10 + 6;
 /// `days` after `since`, as the time to live reads it.
 pub(crate) fn expires_at(since: Timestamp, days: u32) -> AttributeValue {
     AttributeValue::N((since.millis() / 1_000 + i64::from(days) * 86_400).to_string())
+}
+
+/// When what stood here was erased.
+pub(crate) const ERASED_AT: &str = "erased_at";
+/// Whose it was: a keyed digest.
+const ERASED_AUTHOR: &str = "erased_author";
+
+/// What stands in the place of what was erased: under its key when, whose, and until when.
+pub(crate) fn bury(mut key: Item, tombstone: &Tombstone) -> Item {
+    let Tombstone { erased_at, author } = tombstone;
+    key.insert(ERASED_AT.to_owned(), AttributeValue::S(erased_at.to_string()));
+    key.insert(EXPIRES_AT.to_owned(), expires_at(*erased_at, TOMBSTONE_DAYS));
+    if let Some(author) = author {
+        key.insert(ERASED_AUTHOR.to_owned(), AttributeValue::B(Blob::new(author.as_slice())));
+    }
+    key
+}
+
+/// The tombstone that an item is; `None` for a record.
+pub(crate) fn tombstone(item: &Item) -> Option<Tombstone> {
+    let erased_at = item.get(ERASED_AT)?.as_s().ok()?.parse().ok()?;
+    let author = item.get(ERASED_AUTHOR).and_then(|author| KeyedDigest::try_from(author.as_b().ok()?.as_ref()).ok());
+    Some(Tombstone { erased_at, author })
 }
 
 /// Where a record has digests.
@@ -67,6 +90,8 @@ pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
     if item.remove("source").is_some() {
         item.insert("source".to_owned(), AttributeValue::S(format!("{queue} {sender}")));
     }
+    // An index on authors refuses whatever is no text.
+    item.retain(|name, value| name != "author_id" || !value.is_null());
     Ok(item)
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// An object to keep.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Object {
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -43,6 +43,9 @@ pub trait ObjectStore: Send + Sync {
 
     /// All objects whose key begins with `prefix`, by key.
     async fn list(&self, bucket: &str, prefix: &str, deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError>;
+
+    /// Deletes an object with every version of it that the bucket keeps; nothing is done where there is none.
+    async fn delete(&self, bucket: &str, key: &str, deadline: Deadline) -> Result<(), StoreError>;
 }
 
 /// What a version of an object is known by: its ETag. Other bytes have another.
@@ -160,6 +163,28 @@ impl ObjectStore for S3Objects {
             }
         }
     }
+
+    async fn delete(&self, bucket: &str, key: &str, deadline: Deadline) -> Result<(), StoreError> {
+        const DOING: &str = "deleting an object";
+        let (mut at_key, mut at_version) = (None, None);
+        loop {
+            let request = self.client.list_object_versions().bucket(bucket).prefix(key);
+            let request = request.set_key_marker(at_key).set_version_id_marker(at_version);
+            let page = aws::call(DOING, deadline, request.send()).await?;
+            let versions = page.versions.unwrap_or_default().into_iter().map(|one| (one.key, one.version_id));
+            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|one| (one.key, one.version_id));
+            // The prefix is that of longer keys too.
+            for (_, version) in versions.chain(markers).filter(|(of, _)| of.as_deref() == Some(key)) {
+                let request = self.client.delete_object().bucket(bucket).key(key).set_version_id(version);
+                aws::call(DOING, deadline, request.send()).await?;
+            }
+            (at_key, at_version) = (page.next_key_marker, page.next_version_id_marker);
+            // Keys come in order: what begins with this one and is longer comes after it.
+            if page.is_truncated != Some(true) || at_key.as_deref() != Some(key) {
+                return Ok(());
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -244,6 +269,11 @@ impl ObjectStore for MemoryObjects {
             .filter(|((in_bucket, key), _)| in_bucket == bucket && key.starts_with(prefix))
             .map(|((_, key), object)| ObjectInfo { key: key.clone(), bytes: object.bytes.len() as u64 })
             .collect())
+    }
+
+    async fn delete(&self, bucket: &str, key: &str, _deadline: Deadline) -> Result<(), StoreError> {
+        self.lock().remove(&(bucket.to_owned(), key.to_owned()));
+        Ok(())
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Depth {
     pub in_flight: u64,
     /// Sent with a delay that has not passed.
     pub delayed: u64,
+    /// Seconds after which a message is forgotten.
+    pub kept_s: u64,
 }
 
 /// For operators: functions get their messages from Lambda.
@@ -169,6 +171,7 @@ impl SqsQueue {
             visible: number(QueueAttributeName::ApproximateNumberOfMessages),
             in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
             delayed: number(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+            kept_s: number(QueueAttributeName::MessageRetentionPeriod),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! S3, path style: reading, writing (also where something else stands there, or nothing) and listing objects.
+//! S3, path style: reading, writing (also where something else stands there, or nothing), listing and deleting objects.
 
 use crate::cloud::{Answer, Call, Cloud};
 use percent_encoding::percent_decode_str;
@@ -72,6 +72,22 @@ pub(crate) fn answer(cloud: &Cloud, call: &Call<'_>) -> Answer {
                 let _ = write!(body, "<Contents><Key>{key}</Key><Size>{}</Size></Contents>", kept.bytes.len());
             }
             xml(200, body + "</ListBucketResult>")
+        }
+        // As of a bucket without versioning.
+        "GET" if query.split('&').any(|pair| pair == "versions" || pair == "versions=") => {
+            let prefix =
+                query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).map(decoded).unwrap_or_default();
+            let mut body = "<ListVersionsResult><IsTruncated>false</IsTruncated>".to_owned();
+            let listed = state.objects.keys().filter(|(of, key)| *of == bucket && key.starts_with(&prefix));
+            for (_, key) in listed {
+                let key = key.replace('&', "&amp;").replace('<', "&lt;");
+                let _ = write!(body, "<Version><Key>{key}</Key><VersionId>null</VersionId></Version>");
+            }
+            xml(200, body + "</ListVersionsResult>")
+        }
+        "DELETE" => {
+            state.objects.remove(&(bucket, key));
+            xml(204, String::new())
         }
         "GET" => match state.objects.get(&(bucket, key)) {
             None => error(404, "NoSuchKey"),

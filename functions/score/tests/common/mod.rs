@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, dead_code, reason = "a test may fail by panicking")]
 
 use async_trait::async_trait;
-use domain::{DecisionRecord, Policy, PostId, Revision, decision_id};
+use domain::{DecisionRecord, Policy, PostId, Revision, Tombstone, decision_id};
 use features::views::{Definitions, FeatureRow, Lookup, RowKey};
 use runtime::{Invocation, SqsBatch};
 use score::{App, Config};
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{
-    Deadline, DecisionStore, FeatureStore, Inserted, MemoryDecisions, MemoryFeatures, MemoryObjects, MemoryQueue,
-    Message, Object, ObjectInfo, ObjectStore, Queue, StoreError, Superseded,
+    Before, Deadline, DecisionStore, Erased, FeatureStore, Grave, History, Inserted, MemoryDecisions, MemoryFeatures,
+    MemoryObjects, MemoryQueue, Message, Object, ObjectInfo, ObjectStore, Page, Queue, Search, StoreError, Superseded,
 };
 
 pub const HARMLESS: &str = "The tomatoes on the balcony finally turned red, soup tonight!";
@@ -180,7 +180,7 @@ impl DecisionStore for Shared {
         self.0.decisions.get(keys, deadline).await
     }
 
-    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError> {
         self.0.called("of_post", deadline);
         if self.0.broken(&Fault::Get) {
             return Err(throttled("reading the decisions of a post"));
@@ -188,12 +188,33 @@ impl DecisionStore for Shared {
         self.0.decisions.of_post(post, deadline).await
     }
 
-    async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError> {
-        self.0.called("verdict_before", deadline);
+    async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError> {
+        self.0.called("before", deadline);
         if self.0.broken(&Fault::Verdicts) {
             return Err(throttled("looking for earlier verdicts"));
         }
-        self.0.decisions.verdict_before(post, revision, deadline).await
+        self.0.decisions.before(post, revision, deadline).await
+    }
+
+    async fn tombstones(&self, graves: &[Grave], deadline: Deadline) -> Vec<Result<Option<Tombstone>, StoreError>> {
+        self.0.called("tombstones", deadline);
+        if self.0.broken(&Fault::Get) {
+            return graves.iter().map(|_| Err(throttled("reading decisions"))).collect();
+        }
+        self.0.decisions.tombstones(graves, deadline).await
+    }
+
+    async fn erase(
+        &self,
+        graves: &[Grave],
+        tombstone: &Tombstone,
+        deadline: Deadline,
+    ) -> Vec<Result<Erased, StoreError>> {
+        self.0.decisions.erase(graves, tombstone, deadline).await
+    }
+
+    async fn find(&self, search: Search, deadline: Deadline) -> Result<Page, StoreError> {
+        self.0.decisions.find(search, deadline).await
     }
 }
 
@@ -245,6 +266,10 @@ impl ObjectStore for Shared {
 
     async fn list(&self, bucket: &str, prefix: &str, deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
         self.0.objects.list(bucket, prefix, deadline).await
+    }
+
+    async fn delete(&self, bucket: &str, key: &str, deadline: Deadline) -> Result<(), StoreError> {
+        self.0.objects.delete(bucket, key, deadline).await
     }
 }
 

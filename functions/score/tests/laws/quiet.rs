@@ -282,6 +282,10 @@ impl ObjectStore for Panicking {
     async fn list(&self, _: &str, _: &str, _: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
         panic!("nothing is listed")
     }
+
+    async fn delete(&self, bucket: &str, key: &str, _: Deadline) -> Result<(), StoreError> {
+        panic!("{bucket}/{key} stays")
+    }
 }
 
 #[async_trait]
@@ -520,7 +524,7 @@ async fn calls_of_the_sdks() {
         let (post, revision) = (post_id(CANARY), domain::Revision::try_from(2).unwrap());
         let (sent, verdict, _, put, got) = tokio::join!(
             queue.send(&messages, deadline),
-            decisions.verdict_before(&post, revision, deadline),
+            decisions.before(&post, revision, deadline),
             features.fetch(&keys, deadline),
             objects.put("quarantine", CANARY, kept, deadline),
             objects.get("content", CANARY, 1_000_000, deadline),

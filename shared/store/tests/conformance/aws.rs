@@ -143,7 +143,7 @@ async fn a_service_out_of_reach_is_an_error_for_each() {
     assert!(inserted.iter().all(|answer| answer.as_ref().is_err_and(|error| error.retryable)));
     assert!(read.iter().all(|answer| answer.as_ref().is_err_and(|error| error.retryable)));
     assert!(table.of_post(&records[0].post_id, by()).await.is_err());
-    assert!(table.verdict_before(&records[0].post_id, records[0].revision, by()).await.is_err());
+    assert!(table.before(&records[0].post_id, records[0].revision, by()).await.is_err());
 
     let wanted = (0..230).map(|n| features::key("user", &format!("u-{n}"))).collect();
     let found = DynamoFeatures::new(&aws, "features", definitions()).fetch(&wanted, by()).await;

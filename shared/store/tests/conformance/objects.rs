@@ -71,6 +71,15 @@ async fn keeps_bytes_and_metadata(store: &dyn VersionedObjects, bucket: &str) {
     let listed = store.list(bucket, &format!("{folder}/"), soon()).await.unwrap();
     assert_eq!(listed, [info("b", 3), info("empty", 0), info(odd, 3)]);
     assert_eq!(store.list(bucket, &format!("{folder}/c"), soon()).await.unwrap(), Vec::new());
+
+    // Deleted, and nothing whose key only begins like it.
+    store.put(bucket, &key("b+"), object(b"x"), soon()).await.unwrap();
+    for name in ["b", odd, "absent", "b"] {
+        store.delete(bucket, &key(name), soon()).await.unwrap();
+        assert!(get(name, 10).await.unwrap().is_none(), "{name}");
+    }
+    let listed = store.list(bucket, &format!("{folder}/"), soon()).await.unwrap();
+    assert_eq!(listed, [info("b+", 1), info("empty", 0)]);
 }
 
 #[tokio::test]
