@@ -1,6 +1,6 @@
 //! What must hold, said once more and otherwise than the code under test says it: from the bare items and messages.
 
-use crate::posts::{ARTIFACTS, Key, Part, Posts};
+use crate::posts::{ARTIFACTS, Part, Posts};
 use crate::service::{ACTIONS, BOUNDS, DECISIONS, NEXT_BOUNDS, TASKS};
 use domain::Timestamp;
 use fastrand::Rng;
@@ -14,11 +14,16 @@ use world::{Cloud, Item};
 /// The longest invocation, in milliseconds: how far what it saw may lie behind what it wrote.
 const INVOCATION_MS: i64 = 30_000;
 
+/// A post and its revision.
+type Place = (String, u64);
+
 /// A stored decision, and what it owes.
 struct Decided {
     item: Arc<Item>,
     task: Option<String>,
     action: Option<String>,
+    /// What decisions before it, on other content, owed.
+    owed_before: BTreeSet<String>,
     /// When a person decided, in milliseconds.
     human_at: Option<i64>,
 }
@@ -31,7 +36,7 @@ pub struct Checker<'a> {
     /// What the model says of each text, asked once.
     scores: BTreeMap<&'a str, f64>,
     writes: usize,
-    decided: BTreeMap<Key, Decided>,
+    decided: BTreeMap<Place, Decided>,
     /// Messages sent, by queue: ids with the body that came first.
     sent: BTreeMap<&'static str, BTreeMap<String, String>>,
     seen: BTreeMap<&'static str, usize>,
@@ -47,6 +52,27 @@ fn text<'a>(item: &'a Item, name: &str) -> &'a str {
 
 fn number(item: &Item, name: &str) -> u64 {
     item.get(name).and_then(|value| value.get("N")?.as_str()?.parse().ok()).unwrap_or(0)
+}
+
+/// The content that a decision judged.
+fn judged(item: &Item) -> Option<String> {
+    use base64::Engine;
+    let bytes = item.get("content")?["M"]["digest"]["B"].as_str()?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(bytes).unwrap();
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The contents that a decision knows: the one it judged, and others that came in its place before.
+fn contents(item: &Item) -> BTreeSet<String> {
+    let content = &item.get("content").map_or(Value::Null, |content| content["M"].clone());
+    let judged = judged(item);
+    let others = content["others"]["L"].as_array().into_iter().flatten();
+    judged.into_iter().chain(others.filter_map(|other| other["S"].as_str().map(str::to_owned))).collect()
+}
+
+/// How severe a decision is.
+fn severity(decision: &str) -> usize {
+    ["approve", "review", "hide"].iter().position(|word| *word == decision).unwrap()
 }
 
 fn millis(item: &Item, name: &str) -> i64 {
@@ -88,6 +114,7 @@ impl<'a> Checker<'a> {
                 (_, Some(decided)) if decided.human_at.is_some() => {
                     self.wrong(format!("a person's decision on {key:?} was overwritten"));
                 }
+                ("put", Some(_)) => self.conflicted(key, write.item),
                 _ => self.wrong(format!("the decision on {key:?} was overwritten")),
             }
         }
@@ -100,19 +127,41 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn inserted(&mut self, key: Key, item: Arc<Item>) {
-        if !self.posts.authors.contains_key(&key) {
-            return self.wrong(format!("{key:?} was decided and never sent"));
+    /// Other content came in a place that is taken: decided again, no milder, and nothing that was known is forgotten.
+    fn conflicted(&mut self, key: Place, item: Arc<Item>) {
+        let before = &self.decided[&key];
+        let (was, is) = (text(&before.item, "decision"), text(&item, "decision"));
+        let (knew, knows) = (contents(&before.item), contents(&item));
+        let settled = knows.is_superset(&knew)
+            && knows.len() == knew.len() + 1
+            && severity(is) >= severity(was).max(1)
+            && number(&item, "attempt") == number(&before.item, "attempt") + 1;
+        if !settled {
+            return self.wrong(format!("the decision on {key:?} was overwritten"));
         }
-        let (id, decision) = (text(&item, "decision_id"), text(&item, "decision"));
+        let owed_before: BTreeSet<_> =
+            [&before.task, &before.action].into_iter().flatten().chain(&before.owed_before).cloned().collect();
+        self.inserted(key.clone(), item);
+        if let Some(decided) = self.decided.get_mut(&key) {
+            decided.owed_before = owed_before;
+        }
+    }
+
+    fn inserted(&mut self, key: Place, item: Arc<Item>) {
+        let known = contents(&item).into_iter().all(|digest| self.posts.texts.contains_key(&(key.0.clone(), digest)));
+        if !known || contents(&item).is_empty() {
+            return self.wrong(format!("{key:?} was decided on content that was never sent"));
+        }
+        let (id, decision, attempt) = (text(&item, "decision_id"), text(&item, "decision"), number(&item, "attempt"));
         let action = match decision {
             "hide" => Some("hide"),
-            _ if key.1 > 1 => Some("publish"),
+            _ if key.1 > 1 && attempt == 1 => Some("publish"),
             _ => None,
         };
         let decided = Decided {
             task: (decision != "approve").then(|| format!("{id}-task")),
-            action: action.map(|action| format!("{id}-1-{action}")),
+            action: action.map(|action| format!("{id}-{attempt}-{action}")),
+            owed_before: BTreeSet::new(),
             human_at: None,
             item,
         };
@@ -124,10 +173,12 @@ impl<'a> Checker<'a> {
     }
 
     /// Whether the score is that of a text that was sent, and the decision what the policy's bands make of it.
-    fn judgement(&mut self, key: &Key, item: &Item) -> Option<String> {
+    fn judgement(&mut self, key: &Place, item: &Item) -> Option<String> {
         let said = &item["scores"]["M"]["hate"]["M"];
         let score = said["calibrated"]["N"].as_str().and_then(|number| number.parse::<f64>().ok());
-        let texts = self.posts.texts.get(key)?;
+        let content = &item.get("content").map_or(Value::Null, |content| content["M"].clone());
+        let floor = content["conflict"]["S"].as_str().map_or(0, severity);
+        let texts = self.posts.texts.get(&(key.0.clone(), judged(item)?))?;
         let model = self.model;
         let mut of =
             |text: &'a String| *self.scores.entry(text).or_insert_with(|| model.score(text).unwrap().calibrated);
@@ -140,15 +191,15 @@ impl<'a> Checker<'a> {
         let next = item["policy"]["M"]["version"]["S"] == "next";
         let (review, hide) = if next { NEXT_BOUNDS } else { BOUNDS };
         let fits = match text(item, "decision") {
-            "hide" => score >= hide,
-            "review" => score < hide,
-            _ => score < review,
+            "hide" => score >= hide || floor == 2,
+            "review" => score < hide && floor < 2,
+            _ => score < review && content["conflict"].is_null(),
         };
         (!fits).then(|| format!("{key:?} has the score {score} and the decision {}", text(item, "decision")))
     }
 
     /// Whether a decision was made on what is true, and on enough of it.
-    fn evidence(&self, key: &Key, item: &Item) -> Vec<String> {
+    fn evidence(&self, key: &Place, item: &Item) -> Vec<String> {
         let mut wrong = Vec::new();
         let features = &item["features"]["M"];
         let listed = |name: &str| {
@@ -156,7 +207,12 @@ impl<'a> Checker<'a> {
             list.into_iter().flatten().any(|feature| feature["S"] == "prior_violations")
         };
         let value = features.pointer("/values/M/prior_violations/N").and_then(Value::as_str);
-        let row = self.posts.authors[key].as_ref().and_then(|author| self.posts.violations.get(author));
+        let row = self
+            .posts
+            .authors
+            .get(&key.0)
+            .and_then(Option::as_ref)
+            .and_then(|author| self.posts.violations.get(author));
         match row {
             Some(_) if listed("unavailable") && !self.calm => {}
             Some(row) if value == Some(&row.to_string()) && !listed("missing") => {}
@@ -186,12 +242,17 @@ impl<'a> Checker<'a> {
             return self.wrong(format!("{queue}: a message about {key:?}, which is not decided"));
         };
         let owed = if queue == TASKS { &decided.task } else { &decided.action };
-        if owed.as_deref() != Some(&*id) {
+        let conflicted = !decided.owed_before.is_empty() || number(&decided.item, "attempt") > 1;
+        if owed.as_deref() != Some(&*id) && !decided.owed_before.contains(&id) {
             let what = format!("{queue}: {id} about {key:?}, owed is {owed:?}");
             return self.wrong(what);
         }
         // A task says what was decided; after a verdict the item says something else.
-        if queue == TASKS && decided.human_at.is_none() && field("decision") != text(&decided.item, "decision") {
+        if queue == TASKS
+            && decided.human_at.is_none()
+            && !conflicted
+            && field("decision") != text(&decided.item, "decision")
+        {
             let what = format!("tasks: {key:?} is asked about as {}, decided otherwise", field("decision"));
             return self.wrong(what);
         }
@@ -201,7 +262,7 @@ impl<'a> Checker<'a> {
             }
             std::collections::btree_map::Entry::Occupied(first) => {
                 self.repeated += 1;
-                if *first.get() != body {
+                if *first.get() != body && !conflicted {
                     let what = format!("{queue}: {} came twice and says different things", first.key());
                     self.wrong(what);
                 }
@@ -221,17 +282,29 @@ impl<'a> Checker<'a> {
                 let whole = kept.is_some_and(|bytes| domain::sha256_hex(&bytes) == *digest);
                 (!whole).then(|| format!("{digest} is not in quarantine"))
             }
-            Part::Post(key) => {
-                let Some(decided) = self.decided.get(key) else { return Some(format!("{key:?} is not decided")) };
-                if let Some(task) = decided.task.as_ref().filter(|task| !self.was_sent(TASKS, task)) {
-                    return Some(format!("{key:?}: the task {task} was not sent"));
+            Part::Post((id, digest)) => {
+                let all = self.decided.range((id.clone(), 0)..=(id.clone(), u64::MAX));
+                let knowing: Vec<_> =
+                    all.filter(|(_, decided)| contents(&decided.item).contains(digest)).map(|(key, _)| key).collect();
+                if knowing.is_empty() {
+                    return Some(format!("{id} is not decided on the content {digest}"));
                 }
-                // A verdict that came in between takes the place of what the machine wanted.
-                let action = decided.action.as_ref().filter(|_| decided.human_at.is_none());
-                let action = action.filter(|action| !self.was_sent(ACTIONS, action))?;
-                Some(format!("{key:?}: the action {action} was not sent"))
+                // One decision that knows the content and has told everybody is enough: another may be on its way.
+                knowing.into_iter().map(|key| self.owes(key)).min_by_key(Option::is_some)?
             }
         }
+    }
+
+    /// What a decision still owes.
+    fn owes(&self, key: &Place) -> Option<String> {
+        let decided = &self.decided[key];
+        if let Some(task) = decided.task.as_ref().filter(|task| !self.was_sent(TASKS, task)) {
+            return Some(format!("{key:?}: the task {task} was not sent"));
+        }
+        // A verdict that came in between takes the place of what the machine wanted.
+        let action = decided.action.as_ref().filter(|_| decided.human_at.is_none());
+        let action = action.filter(|action| !self.was_sent(ACTIONS, action))?;
+        Some(format!("{key:?}: the action {action} was not sent"))
     }
 
     /// Called when the queue forgets a message.
@@ -311,7 +384,8 @@ impl Watch for Checker<'_> {
         item.insert("decided_by".to_owned(), json!({ "S": "human" }));
         item.insert("decision".to_owned(), json!({ "S": if rng.bool() { "approve" } else { "hide" } }));
         item.insert("decided_at".to_owned(), json!({ "S": at.to_string() }));
-        item.insert("attempt".to_owned(), json!({ "N": "2" }));
+        let attempt = number(&item, "attempt") + 1;
+        item.insert("attempt".to_owned(), json!({ "N": attempt.to_string() }));
         item.remove("review");
         self.cloud.put(DECISIONS, item, "reviewer");
         self.look();

@@ -46,8 +46,8 @@ pub fn exhaust(judges: &[Arc<Judge>; 2], seeds: u64) -> Table<State> {
     let table = cuts::exhaust(seeds, |seed, at| deliver(judges, seed, at));
     let whole = table.whole.unwrap();
     assert!(
-        whole.0 == 8 && whole.1 > 0 && whole.2 == 2,
-        "eight posts decided, messages sent, two bodies kept: {whole:?}"
+        whole.0 == 9 && whole.1 > 0 && whole.2 == 2,
+        "nine posts decided, messages sent, two bodies kept: {whole:?}"
     );
     table
 }

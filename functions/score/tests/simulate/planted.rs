@@ -1,7 +1,7 @@
 //! Faults planted in the code, to see that the simulation catches them.
 
 /// Names in the code, and what each does.
-pub const FAULTS: [(&str, &str); 22] = [
+pub const FAULTS: [(&str, &str); 23] = [
     ("acknowledge-before-send", "a message is acknowledged though its task or action was not sent"),
     ("unconditional-put", "a decision that stands there is written over"),
     ("human-overwritten", "a person's decision is written over, a machine's is not"),
@@ -24,6 +24,7 @@ pub const FAULTS: [(&str, &str); 22] = [
     ("answers-out-of-order", "the answers of an insert are taken for each other's"),
     ("text-is-dropped", "a post is judged without its text"),
     ("transient-is-poison", "an object that cannot be read now counts as gone"),
+    ("other-content-is-a-repeat", "an id that is known counts as a repeat, whatever its content"),
 ];
 
 /// Plants a fault on this thread.

@@ -1,5 +1,6 @@
 //! What is sent in a run: posts in every shape, poison among them, and what has to become of each.
 
+use domain::{DigestKey, Post};
 use fastrand::Rng;
 use features::views::{Definitions, FeatureRow};
 use serde_json::{Value, json};
@@ -26,13 +27,18 @@ const TEXTS: [&str; 12] = [
     "I hate mondays, I hate rain, I hate this printer.",
 ];
 
-/// A revision of a post.
-pub type Key = (String, u64);
+/// A content of a post: its id, and the keyed digest of what people see of it.
+pub type Key = (String, String);
+
+/// The key of the deployment under test.
+pub fn digest_key() -> DigestKey {
+    DigestKey::new(&[7; 32]).unwrap()
+}
 
 /// What has to become of a part of a message.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Part {
-    /// It is decided.
+    /// A decision of this post knows this content.
     Post(Key),
     /// These bytes, by their digest, are kept in quarantine.
     Kept(String),
@@ -56,9 +62,9 @@ pub struct Posts {
     pub rows: Vec<FeatureRow>,
     /// Violations that the row of an author counts; nothing is known of other authors.
     pub violations: BTreeMap<String, i64>,
-    /// Who wrote what.
-    pub authors: BTreeMap<Key, Option<String>>,
-    /// What was sent as a post's text, under each wording; empty where it has none that the model reads.
+    /// Who wrote which post.
+    pub authors: BTreeMap<String, Option<String>>,
+    /// The texts of each content; empty where it has none that the model reads.
     pub texts: BTreeMap<Key, BTreeSet<String>>,
     /// All parts of all messages, once each.
     pub parts: Vec<Part>,
@@ -68,7 +74,7 @@ fn quoted(body: &str) -> Rc<str> {
     Value::from(body).to_string().into()
 }
 
-fn digest(bytes: &str) -> Part {
+fn digest_of(bytes: &str) -> Part {
     Part::Kept(domain::sha256_hex(bytes.as_bytes()))
 }
 
@@ -82,20 +88,41 @@ impl Posts {
         self.messages.push(Sent { body, parts: parts.into(), late });
     }
 
-    fn author(&mut self, rng: &mut Rng) -> Option<String> {
-        (rng.u8(..8) > 0).then(|| format!("{CANARY}-u{}", rng.u32(..40)))
+    fn author(&mut self, rng: &mut Rng, id: &str) -> Option<String> {
+        let drawn = (rng.u8(..8) > 0).then(|| format!("{CANARY}-u{}", rng.u32(..40)));
+        self.authors.entry(id.to_owned()).or_insert(drawn).clone()
     }
 
-    /// A native post about to be sent, and what has to become of it.
-    fn post(&mut self, rng: &mut Rng, id: &str, revision: u64, fields: Value) -> (String, Part) {
-        let author = self.author(rng);
-        let mut post = json!({ "post_id": id, "revision": revision, "author_id": author });
+    /// What has to become of an event that can be read: a decision that knows its content, with a score of one of its texts.
+    fn content(&mut self, body: &str, object: Option<&str>) -> Part {
+        let post = Post::parse(body.as_bytes()).unwrap();
+        let digest = domain::digested(&digest_key(), &post, None).digest.unwrap();
+        let key = (post.post_id.to_string(), digest);
+        let english = post.lang.as_deref() != Some("fr");
+        let texts = post.texts().map(|(_, text)| text).chain(object).filter(|_| english).map(str::to_owned);
+        self.texts.entry(key.clone()).or_default().extend(texts);
+        Part::Post(key)
+    }
+
+    /// What has to become of an event that names its post and cannot be decided as it came: a fallback, and a place in quarantine.
+    fn undecidable(&mut self, id: &str, bytes: &str) -> Vec<Part> {
+        let digest = domain::keyed_hex(digest_key().digest("undecidable", &[bytes.as_bytes()]));
+        let key = (id.to_owned(), digest);
+        self.texts.insert(key.clone(), BTreeSet::new());
+        vec![Part::Post(key), digest_of(bytes)]
+    }
+
+    /// A native post about to be sent, and what has to become of it; without a revision where it is `None`.
+    fn post(&mut self, rng: &mut Rng, id: &str, revision: impl Into<Option<u64>>, fields: Value) -> (String, Part) {
+        let author = self.author(rng, id);
+        let mut post = json!({ "post_id": id, "author_id": author });
+        if let Some(revision) = revision.into() {
+            post["revision"] = json!(revision);
+        }
         post.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let key = (id.to_owned(), revision);
-        let english = post["lang"] != "fr";
-        self.texts.entry(key.clone()).or_default().extend(post["text"].as_str().filter(|_| english).map(str::to_owned));
-        self.authors.insert(key.clone(), author);
-        (post.to_string(), Part::Post(key))
+        let body = post.to_string();
+        let part = self.content(&body, None);
+        (body, part)
     }
 
     /// `count` posts, poison and repetitions included, by a seed.
@@ -139,17 +166,18 @@ impl Posts {
                 let (body, part) = self.post(rng, &id, 1, native);
                 self.send(&body, vec![part]);
             }
-            // The same post again as another message, and under other words: whichever comes first stands.
+            // The same post again as another message, and under other words, with its revision or without: an edit, or a conflict.
             66..=72 => {
-                let (body, part) = self.post(rng, &id, 1, native);
+                let revision = rng.bool().then_some(1);
+                let (body, part) = self.post(rng, &id, revision, native);
                 self.send(&body, vec![part.clone()]);
                 let mut again: Value = serde_json::from_str(&body).unwrap();
-                if rng.bool() {
-                    let other = format!("{CANARY} {}", TEXTS[rng.usize(..TEXTS.len())]);
-                    self.texts.entry((id.clone(), 1)).or_default().insert(other.clone());
-                    again["text"] = json!(other);
+                for _ in 0..rng.u8(..3) {
+                    again["text"] = json!(format!("{CANARY} {}", TEXTS[rng.usize(..TEXTS.len())]));
+                    let other = self.content(&again.to_string(), None);
+                    self.send_raw(quoted(&again.to_string()), vec![other], rng.bool());
                 }
-                self.send(&again.to_string(), vec![part]);
+                self.send(&body, vec![part]);
             }
             73..=76 => {
                 let (body, part) = self.post(rng, &id, 1, json!({ "text": text, "lang": "fr" }));
@@ -161,9 +189,10 @@ impl Posts {
                 self.send(&body, vec![part]);
             }
             81..=83 => {
-                self.texts.insert((id.clone(), 1), [text.clone()].into());
+                let reference = json!({ "text_ref": format!("s3://{CONTENT}/texts/{id}") });
+                let (body, _) = self.post(rng, &id, 1, reference);
+                let part = self.content(&body, Some(&text));
                 self.objects.push((format!("texts/{id}"), text));
-                let (body, part) = self.post(rng, &id, 1, json!({ "text_ref": format!("s3://{CONTENT}/texts/{id}") }));
                 self.send(&body, vec![part]);
             }
             // An edit: revisions are decided each for itself, whatever their order.
@@ -180,7 +209,7 @@ impl Posts {
                     let (mut held, mut part) = self.post(rng, &format!("{id}-{object}"), 1, native.clone());
                     if rng.u8(..5) == 0 {
                         held = format!("{CANARY} {id} {object} is no post");
-                        part = digest(&held);
+                        part = digest_of(&held);
                     }
                     let key = format!("intake/{id}-{object}.json");
                     entries.push(json!({ "s3": { "bucket": { "name": CONTENT }, "object": { "key": key } } }));
@@ -199,26 +228,60 @@ impl Posts {
                 };
                 self.send(&wrapped.to_string(), vec![part]);
             }
-            95..=97 => {
-                let body = match rng.u8(..5) {
-                    0 => format!("{CANARY} {number} is not json"),
-                    1 => json!({ "text": text, "n": number }).to_string(),
-                    2 => json!({ "post_id": id, "text": text, "created_at": "yesterday" }).to_string(),
-                    3 => json!({ "post_id": id, "text_ref": "s3://elsewhere/x" }).to_string(),
-                    _ => json!({ "post_id": id, "text_ref": format!("s3://{CONTENT}/absent/{id}") }).to_string(),
-                };
-                self.send(&body, vec![digest(&body)]);
-            }
-            // No Unicode text: the original is the JSON string itself.
+            // Flaws beside the text, content that is not there, and what cannot be read at all.
+            95..=97 => match rng.u8(..8) {
+                0 => {
+                    let body = format!("{CANARY} {number} is not json");
+                    self.send(&body, vec![digest_of(&body)]);
+                }
+                1 => {
+                    let body = json!({ "text": text, "n": number }).to_string();
+                    self.send(&body, vec![digest_of(&body)]);
+                }
+                2 => {
+                    let body =
+                        json!({ "post_id": id, "text": text, "created_at": "yesterday", "context": [] }).to_string();
+                    self.flawed(&id, &body);
+                }
+                3 => self.flawed(&id, &format!(r#"{{"post_id":"{id}","text":"{text}","noise":NaN}}"#)),
+                4 => self.flawed(&id, &format!(r#"{{"post_id":"{id}","text":"{text} \ud83d","title":"\uffff"}}"#)),
+                5 => self.flawed(&id, &json!({ "post_id": id, "text_ref": "s3://elsewhere/x" }).to_string()),
+                6 => self.flawed(
+                    &id,
+                    &json!({ "post_id": id, "text_ref": format!("s3://{CONTENT}/absent/{id}") }).to_string(),
+                ),
+                _ => {
+                    let body = format!(r#"{{"post_id":"{id}","text":"{text}"#);
+                    self.authors.insert(id.clone(), None);
+                    let parts = self.undecidable(&id, &body);
+                    self.send(&body, parts);
+                }
+            },
+            // Half a surrogate pair in the event itself.
             98 => {
-                let body = format!(r#""{CANARY} {number} \ud83d""#);
-                self.send_raw(body.as_str().into(), vec![digest(&body)], false);
+                let inner = json!({ "post_id": id, "text": text }).to_string().replace(CANARY, "HALF");
+                let read = inner.replace("HALF", &format!("{CANARY}\u{FFFD}"));
+                let id = id.replace(CANARY, &format!("{CANARY}\u{FFFD}"));
+                // Its id has the half as well, so that nothing names the post.
+                let body = quoted(&inner).replace("HALF", &format!("{CANARY}\\ud83d"));
+                assert!(Post::parse(read.as_bytes()).is_err(), "{id}");
+                self.send_raw(body.as_str().into(), vec![digest_of(&read)], false);
             }
             _ => {
-                let (body, _) = self.post(rng, &id, 1, json!({ "text": "moderato-test-panic" }));
-                self.send(&body, vec![digest(&body)]);
+                let (body, part) = self.post(rng, &id, 1, json!({ "text": "moderato-test-panic" }));
+                if let Part::Post(key) = &part {
+                    self.texts.insert(key.clone(), BTreeSet::new());
+                }
+                self.send(&body, vec![part, digest_of(&body)]);
             }
         }
+    }
+
+    /// An event with something wrong beside its content.
+    fn flawed(&mut self, id: &str, body: &str) {
+        self.authors.insert(id.to_owned(), None);
+        let part = self.content(body, None);
+        self.send(body, vec![part]);
     }
 
     /// A batch of ten that goes through everything: what is exhaustively cut.
@@ -242,8 +305,8 @@ impl Posts {
         }
         posts.objects.push(("texts/long".to_owned(), format!("{CANARY} {}", TEXTS[7])));
         let reference = json!({ "text_ref": format!("s3://{CONTENT}/texts/long") });
-        posts.texts.insert((format!("{CANARY}-reference"), 1), [format!("{CANARY} {}", TEXTS[7])].into());
-        let (body, part) = posts.post(&mut rng, &format!("{CANARY}-reference"), 1, reference);
+        let (body, _) = posts.post(&mut rng, &format!("{CANARY}-reference"), 1, reference);
+        let part = posts.content(&body, Some(&format!("{CANARY} {}", TEXTS[7])));
         posts.send(&body, vec![part]);
         let mut entries = Vec::new();
         let mut parts = Vec::new();
@@ -256,10 +319,13 @@ impl Posts {
         }
         posts.send(&json!({ "Records": entries }).to_string(), parts);
         let garbage = format!("{CANARY} is not json");
-        posts.send(&garbage, vec![digest(&garbage)]);
-        let (panics, _) =
+        posts.send(&garbage, vec![digest_of(&garbage)]);
+        let (panics, part) =
             posts.post(&mut rng, &format!("{CANARY}-panics"), 1, json!({ "text": "moderato-test-panic" }));
-        posts.send(&panics, vec![digest(&panics)]);
+        if let Part::Post(key) = &part {
+            posts.texts.insert(key.clone(), BTreeSet::new());
+        }
+        posts.send(&panics, vec![part, digest_of(&panics)]);
         posts
     }
 }
