@@ -16,6 +16,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(8);
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 /// It asks sooner where what was wanted could not be had.
 const RENEW_DEGRADED_AFTER: Duration = Duration::from_secs(5);
+/// And sooner still where it does not know what is wanted: after this many times as long as asking took. Where nothing is published
+/// yet the answer is quick, and the first post after it is decided as it should be.
+const RENEW_ASSUMED_FACTOR: u32 = 2;
 /// Asking, and loading what else is live, may take this long.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(4);
 /// With less than this left, an invocation has better things to do.
@@ -93,9 +96,10 @@ impl Live {
         let onnx = || scoring::init(&library);
         let bundled = || read.get_or_init(|| hashed(&setting.bundled())).clone();
         let registry = registry(&setting, objects.as_ref(), &onnx, &bundled, &schema);
-        let live = registry.resolve(Deadline::now() + START_TIMEOUT).await?;
+        let started = Deadline::now();
+        let live = registry.resolve(started + START_TIMEOUT).await?;
         let onnx = onnx()?;
-        let current = Mutex::new(current(&definitions, live));
+        let current = Mutex::new(current(&definitions, live, started));
         Ok(Self { setting, definitions, schema, onnx, objects, current })
     }
 
@@ -125,10 +129,9 @@ impl Live {
             Ok(asked) => asked != pointer || !judge.degraded.is_empty(),
         };
         if changed && let Ok(live) = registry.resolve(by).await {
-            *self.lock() = current(&self.definitions, live);
+            *self.lock() = current(&self.definitions, live, now);
         } else {
-            let wait = if judge.degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
-            self.lock().ask_at = Deadline::now() + wait;
+            self.lock().ask_at = ask_at_next(&judge, pointer.as_ref(), now);
         }
         Arc::clone(&self.lock().judge)
     }
@@ -165,10 +168,19 @@ fn registry<'a>(
     }
 }
 
-fn current(definitions: &Definitions, live: registry::Live) -> Current {
+/// When to ask again, having asked since `began`.
+fn ask_at_next(judge: &Judge, pointer: Option<&Pointer>, began: Deadline) -> Deadline {
+    let wait = match pointer {
+        _ if judge.degraded.is_empty() => RENEW_AFTER,
+        None if judge.policy_assumed => (began.elapsed() * RENEW_ASSUMED_FACTOR).min(RENEW_DEGRADED_AFTER),
+        _ => RENEW_DEGRADED_AFTER,
+    };
+    Deadline::now() + wait
+}
+
+fn current(definitions: &Definitions, live: registry::Live, began: Deadline) -> Current {
     announce(&live);
     let degraded = if live.problems.is_empty() { Vec::new() } else { vec!["registry".to_owned()] };
-    let wait = if degraded.is_empty() { RENEW_AFTER } else { RENEW_DEGRADED_AFTER };
     let judge = Judge {
         model: Arc::new(live.model),
         policy: live.policy,
@@ -176,7 +188,8 @@ fn current(definitions: &Definitions, live: registry::Live) -> Current {
         degraded,
         policy_assumed: live.assumed,
     };
-    Current { judge: Arc::new(judge), pointer: live.pointer, ask_at: Deadline::now() + wait }
+    let ask_at = ask_at_next(&judge, live.pointer.as_ref(), began);
+    Current { judge: Arc::new(judge), pointer: live.pointer, ask_at }
 }
 
 /// One line whenever something else decides from now on: what, and what could not be had.

@@ -145,14 +145,14 @@ async fn asking_again_takes_two_seconds_at_most() {
     }
 }
 
-/// Nothing was ever published, and the deployment is waiting for it.
+/// Nothing was ever published, and the deployment is waiting for it: what is sent after it was published is decided by it.
 #[tokio::test(start_paused = true)]
 async fn what_is_published_later_is_taken_up() {
     let world = World::new("later").await;
     let live = world.start(Fallback::Review).await;
     assert_eq!(decisions(&*now(&live).await), [Decision::Review; 2]);
     world.publish(&FALLBACK.replace("id: default\n", "id: ours\n"));
-    tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::advance(Duration::from_millis(100)).await;
     let judge = now(&live).await;
     assert_eq!((judge.policy.id.as_str(), decisions(&judge)), ("ours", [Decision::Approve, Decision::Hide]));
 }
@@ -183,4 +183,27 @@ async fn a_deployment_that_runs_what_is_bundled_decides_by_it() {
     let judge = now(&live).await;
     assert_eq!(decisions(&judge), [Decision::Approve, Decision::Hide]);
     assert_eq!(decide(&judge, CALM).degraded, ["registry"]);
+}
+
+/// What is live is known and cannot be loaded: that takes time, and is not tried for every batch.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_loaded_is_tried_again_now_and_then() {
+    let world = World::new("broken").await;
+    let ours = FALLBACK.replace("id: default\n", "id: ours\n");
+    world.publish(&ours);
+    let key = world.cloud.keys(&world.bucket, "policies/").remove(0);
+    world.cloud.keep(&world.bucket, &key, "damaged");
+    let live = world.start(Fallback::Review).await;
+    assert_eq!(decisions(&*now(&live).await), [Decision::Review; 2]);
+    let calls = || world.wire.calls()["GetObject"];
+    let before = calls();
+    for _ in 0..4 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(now(&live).await.policy_assumed);
+    }
+    assert_eq!(calls(), before);
+    world.cloud.keep(&world.bucket, &key, ours);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let judge = now(&live).await;
+    assert_eq!((judge.policy.id.as_str(), decisions(&judge)), ("ours", [Decision::Approve, Decision::Hide]));
 }
