@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
+use crate::terminal::{self, say, tell};
 use clap::Subcommand;
 use features::views::{Definitions, FeatureRow, Lookup, RowKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,9 +43,9 @@ pub async fn run(command: &FeaturesCommand, stack: &Stack) -> Result<ExitCode, F
         bar.inc(keys.len() as u64);
     }
     bar.finish_and_clear();
-    println!("{loaded} feature rows loaded");
+    say!("{loaded} feature rows loaded");
     if loaded < rows.len() {
-        println!("{} left out: what they say was true before their author or post was erased", rows.len() - loaded);
+        say!("{} left out: what they say was true before their author or post was erased", rows.len() - loaded);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,13 +81,13 @@ fn rows(file: &Path, text: &str, definitions: &Definitions) -> Option<Vec<Featur
                 }
             }
             Err(error) => {
-                eprintln!("{}:{}: {error}", file.display(), index + 1);
+                tell!("{}:{}: {}", file.display(), index + 1, terminal::line(&error.to_string()));
                 refused += 1;
             }
         }
     }
     if refused > 0 {
-        eprintln!("{refused} rows refused, nothing loaded");
+        tell!("{refused} rows refused, nothing loaded");
         return None;
     }
     Some(newest.into_values().collect())

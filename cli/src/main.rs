@@ -1,11 +1,14 @@
 //! `moderato`, the operator's command: the service's own judgement on the command line, and a look at what a stack
 //! holds. The crates, the model and the policy are those of the Lambda.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod blocklist;
 mod calibrate;
 mod card;
 mod corpora;
 mod dataset;
+mod difference;
 mod erase;
 mod evaluate;
 mod features_load;
@@ -24,11 +27,13 @@ mod show;
 mod solve;
 mod stack;
 mod tail;
+mod terminal;
 mod train;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use terminal::tell;
 
 /// Judgement on the command line, and a look at what a stack holds.
 #[derive(Debug, Parser)]
@@ -87,13 +92,13 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(failure) => {
-            eprint!("error: {failure}");
+            let mut told = format!("error: {failure}");
             let mut cause = failure.source();
             while let Some(error) = cause {
-                eprint!(": {error}");
+                told = format!("{told}: {error}");
                 cause = error.source();
             }
-            eprintln!();
+            tell!("{told}");
             ExitCode::from(2)
         }
     }

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
+use crate::terminal::{line, say};
 use clap::{Args, ValueEnum};
 use domain::Escalation;
 use std::process::ExitCode;
@@ -51,9 +52,9 @@ async fn dlqs(run: bool, stack: &Stack) -> Result<ExitCode, Failure> {
         if run {
             let (moved, stuck) = back(&dlq, &home, waiting).await?;
             all &= stuck == 0;
-            println!("{moved} messages moved back{whose}, {stuck} could not be sent and stay");
+            say!("{moved} messages moved back{whose}, {stuck} could not be sent and stay");
         } else {
-            println!("{waiting} messages lie in the dead-letter queue{whose}; nothing was moved (`--run` moves them)");
+            say!("{waiting} messages lie in the dead-letter queue{whose}; nothing was moved (`--run` moves them)");
         }
     }
     Ok(ExitCode::from(u8::from(!all)))
@@ -96,7 +97,7 @@ async fn quarantine(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failu
         }
         // A queue holds text alone.
         let Ok(body) = String::from_utf8(object.bytes) else {
-            println!("{}  {kind}  not text: cannot go through a queue", info.key);
+            say!("{}  {}  not text: cannot go through a queue", line(&info.key), line(kind));
             continue;
         };
         fitting += 1;
@@ -104,13 +105,13 @@ async fn quarantine(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failu
             let home = if Escalation::parse(body.as_bytes()).is_ok() { &escalations } else { &posts };
             sent += u64::from(send(home, body).await);
         } else {
-            println!("{}  {kind}", info.key);
+            say!("{}  {}", line(&info.key), line(kind));
         }
     }
     if args.run {
-        println!("{sent} of {fitting} sent again; originals stay in quarantine for their lifetime");
+        say!("{sent} of {fitting} sent again; originals stay in quarantine for their lifetime");
     } else {
-        println!("{fitting} would be sent again; nothing was sent (`--run` sends them)");
+        say!("{fitting} would be sent again; nothing was sent (`--run` sends them)");
     }
     Ok(ExitCode::from(u8::from(args.run && sent < fitting)))
 }

@@ -1,6 +1,7 @@
 //! `moderato score`: decisions without a stack, by the crates, model and policy of the Lambda.
 
 use crate::lines::{Line, Lines};
+use crate::terminal::{lines, tell};
 use crate::{Failure, local};
 use clap::Args;
 use domain::{DecisionRecord, MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp, VerdictBefore};
@@ -31,7 +32,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode, Failure> {
     // A panic is the answer of its own line; what it says may quote the post.
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        eprintln!("error: a panic at {place} was caught");
+        tell!("error: a panic at {place} was caught");
     }));
     let mut output = BufWriter::new(io::stdout().lock());
     let mut bad = false;
@@ -43,7 +44,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode, Failure> {
                 json!({ "error": { "kind": kind, "line": index + 1, "message": message } }).to_string()
             }
         };
-        match writeln!(output, "{answer}") {
+        match writeln!(output, "{}", lines(&answer)) {
             // Whoever reads has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             written => written?,

@@ -268,7 +268,7 @@ def test_function_is_told_where_everything_is():
     variables = properties(rules.transformed(), "ScoreFunction")["Environment"]["Variables"]
     assert set(variables) == {
         "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ESCALATIONS_QUEUE_URL", "ARTIFACTS_BUCKET",
-        "CONTENT_BUCKETS", "DECISION_DAYS", "DIGEST_KEY", "MALLOC_TOP_PAD_",
+        "REGISTRY_FALLBACK", "CONTENT_BUCKETS", "DECISION_DAYS", "DIGEST_KEY", "MALLOC_TOP_PAD_",
     }  # fmt: skip
     escalate = properties(rules.transformed(), "EscalateFunction")["Environment"]["Variables"]
     assert set(escalate) == set(variables) - {"ESCALATIONS_QUEUE_URL"} | {"SECOND_OPINION", "ENDPOINT_NAME"}
@@ -310,6 +310,20 @@ def test_kill_switch_reaches_the_function():
     assert escalate()[0]["SECOND_OPINION"] == "on"
     assert escalate(SecondOpinion="off")[0]["SECOND_OPINION"] == "off"
     assert rules.transformed()["Parameters"]["SecondOpinion"]["AllowedValues"] == ["on", "off"]
+
+
+def test_what_decides_without_the_registry_is_review_unless_the_deployment_says_otherwise():
+    parameter = rules.transformed()["Parameters"]["RegistryFallback"]
+    assert (parameter["Default"], parameter["AllowedValues"]) == ("review", ["review", "bundled"])
+    for told, parameters in (("review", {}), ("bundled", {"RegistryFallback": "bundled"})):
+        resources = rules.deployed(rules.transformed(), **parameters)
+        for function in ("ScoreFunction", "EscalateFunction"):
+            assert resources[function]["Properties"]["Environment"]["Variables"]["REGISTRY_FALLBACK"] == told
+
+
+def test_no_function_may_publish():
+    for role in ("ScoreRole", "EscalateRole"):
+        assert rules.grants(rules.transformed())[role]["s3:PutObject"] == ["${ArtifactsBucket.Arn}/quarantine/*"]
 
 
 def test_the_endpoint_that_is_named_is_the_one_that_may_be_asked():

@@ -1,6 +1,7 @@
 //! Everything that is built once per process.
 
 use domain::{DigestKey, KeyedDigest, Post};
+use registry::Fallback;
 use runtime::{BatchResponse, Invocation, SqsBatch};
 use scoring::Judge;
 use service::{Content, Live};
@@ -29,6 +30,8 @@ pub struct Config {
     pub posts_queue_url: String,
     /// Bucket of models, policies and quarantine.
     pub artifacts_bucket: String,
+    /// What decides where the registry does not say which model and policy are wanted.
+    pub registry_fallback: Fallback,
     /// Buckets that content may be read from.
     pub content_buckets: Vec<String>,
     /// The deployment's key for digests.
@@ -67,6 +70,11 @@ impl Config {
             escalations_queue_url: required("ESCALATIONS_QUEUE_URL")?,
             posts_queue_url: required("POSTS_QUEUE_URL")?,
             artifacts_bucket: required("ARTIFACTS_BUCKET")?,
+            registry_fallback: match std::env::var("REGISTRY_FALLBACK") {
+                Ok(fallback) => fallback.parse().map_err(|()| ConfigError("REGISTRY_FALLBACK"))?,
+                // Nobody said that what is bundled is wanted.
+                Err(_) => Fallback::Review,
+            },
             content_buckets: required("CONTENT_BUCKETS")?
                 .split(',')
                 .map(|bucket| bucket.trim().to_owned())
@@ -130,7 +138,11 @@ impl Process {
     /// Where the deployment is broken: a variable missing, ONNX Runtime or every model unusable. Loud, and at once.
     pub async fn from_env() -> Result<Self, runtime::Error> {
         let config = Config::from_env()?;
-        let setting = service::Setting { root: config.root.clone(), artifacts_bucket: config.artifacts_bucket.clone() };
+        let setting = service::Setting {
+            root: config.root.clone(),
+            artifacts_bucket: config.artifacts_bucket.clone(),
+            fallback: config.registry_fallback,
+        };
         let (live, aws) = Live::start(setting).await?;
         let objects = Arc::new(S3Objects::new(&aws));
         Ok(Self { config, live, aws, objects })

@@ -31,7 +31,7 @@ const FETCHED_BYTES: usize = 16 * 1024 * 1024;
 /// Posts that one batch holds; messages that go beyond are left for the next delivery.
 const MAX_ITEMS: usize = 200;
 /// Longer names of queues and senders are cut: they take room on the record.
-const MAX_SOURCE_BYTES: usize = 64;
+const MAX_SOURCE_BYTES: usize = 40;
 
 /// Reads every message, fetches what they refer to, and looks up features and earlier verdicts.
 pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) -> Work {
@@ -101,7 +101,9 @@ fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
     intakes.into_iter().map(noted).map(item).collect()
 }
 
+/// What of a name is kept on the record: no space, which separates the two.
 fn short(name: &str) -> String {
+    let name = name.split(' ').next().unwrap_or_default();
     let mut end = name.len().min(MAX_SOURCE_BYTES);
     while !name.is_char_boundary(end) {
         end -= 1;

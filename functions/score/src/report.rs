@@ -53,6 +53,9 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
                 if record.decided_by == DecidedBy::Fallback {
                     count("PostsFallback");
                 }
+                if record.policy.assumed {
+                    count("PostsPolicyAssumed");
+                }
                 latencies.push(record.decided_at.millis().saturating_sub(record.received_at.millis()));
             }
             State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),

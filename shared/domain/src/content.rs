@@ -50,6 +50,14 @@ pub enum Settlement {
     Gone,
 }
 
+/// Whether `there`, which has the place of `own`, is known to be its decision without a look at the other revisions: it is about the same
+/// content, and the message is the same, or says itself which revision it is.
+#[must_use]
+pub fn is_repeat(own: &DecisionRecord, revision_given: bool, there: &DecisionRecord) -> bool {
+    let same = is_unknown(there, own) || is_of(&there.content, &own.content);
+    same && (revision_given || own.received_at <= there.received_at)
+}
+
 /// Says what `own`, a decision that could not be inserted, is beside all `records` of its post, the oldest revision first.
 ///
 /// Without a revision, an edit cannot be told from a message that comes late. A content that is known finds its own decision. Only where

@@ -142,7 +142,16 @@ impl<'a> Reader<'a> {
             b'{' | b'[' if depth >= MAX_DEPTH => self.skip(),
             b'{' => self.object(depth),
             b'[' => self.array(depth),
-            byte if byte == b'-' || byte == b'+' || byte == b'.' || byte.is_ascii_alphanumeric() => Some(self.word()),
+            byte if byte == b'-' || byte == b'+' || byte == b'.' || byte.is_ascii_alphanumeric() => {
+                // As a document of its own a word is no JSON; beside fields it costs only itself.
+                let (value, at) = (self.word(), self.at);
+                if value.is_some() || depth > 0 {
+                    self.repairs.json |= value.is_none();
+                    return Some(value.unwrap_or(Value::Null));
+                }
+                self.at = at.saturating_sub(1);
+                None
+            }
             _ => None,
         }
     }
@@ -226,8 +235,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number or a bare word. A whole number that fits no integer keeps its digits, as text: it may be an id.
-    fn word(&mut self) -> Value {
+    /// A number or a bare word; `None` for one that JSON does not have. A whole number that fits no integer keeps its digits, as text: it may be an id.
+    fn word(&mut self) -> Option<Value> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.' | '_');
         let rest = self.rest();
         let word = rest.get(..rest.find(|c| !is_part(c)).unwrap_or(rest.len())).unwrap_or_default();
@@ -249,8 +258,7 @@ impl<'a> Reader<'a> {
             },
         };
         self.at += length;
-        self.repairs.json |= value.is_none();
-        value.unwrap_or(Value::Null)
+        value
     }
 
     fn string(&mut self) -> Option<String> {
@@ -386,6 +394,8 @@ mod tests {
             (r#"{'post_id':"a"}"#, json!({})),
             ("", json!({})),
             ("[[[[", json!({})),
+            ("not json", json!({})),
+            ("NaN", json!({})),
         ] {
             let Err(NotJson { error, fields: read }) = read(text.as_bytes()) else { panic!("{text} is read") };
             assert_eq!((error.kind, Value::Object(read)), (PostErrorKind::InvalidJson, fields), "{text}");

@@ -18,7 +18,7 @@ mod record;
 mod timestamp;
 mod tombstone;
 
-pub use content::{Settlement, digested, settle};
+pub use content::{Settlement, digested, is_repeat, settle};
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
 pub use escalation::Escalation;
 pub use evidence::{

@@ -218,6 +218,9 @@ fn record(policy: &Policy, evidence: &Evidence, judgement: Judgement) -> Decisio
     };
     let mut record = DecisionRecord::new((post, None), evidence, policy, judgement, setting);
     let blocked = ImageRecord { blocked: Some("entry".to_owned()), ..ImageRecord::default() };
+    if evidence.content_unread {
+        record.content.unread = vec!["text".to_owned()];
+    }
     record.images = vec![blocked; usize::try_from(evidence.blocked_media).unwrap()];
     let consulted = |state| Consulted { by: Adviser::Endpoint, state, why: None, model: None };
     record.second_opinion = match evidence.second_opinion {

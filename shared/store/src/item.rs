@@ -1,13 +1,13 @@
 //! Records as DynamoDB items, and what an item weighs.
 //!
-//! An item is the record's JSON field by field, packed in three places so that it fits one write unit: digests are
-//! bytes instead of hexadecimal digits, spans are one flat list of `start, end, weight`, and empty lists of features
-//! are left out.
+//! An item is the record's JSON field by field, packed so that it fits one write unit: digests are bytes instead of hexadecimal digits,
+//! spans are one flat list of `start, end, weight`, empty lists of features and of what is degraded are left out, a score does not repeat
+//! the name of the record's model, and the source of a message is one text.
 
 use crate::StoreError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{DecisionRecord, KeyedDigest, TOMBSTONE_DAYS, Timestamp, Tombstone};
+use domain::{DecisionRecord, KeyedDigest, Source, TOMBSTONE_DAYS, Timestamp, Tombstone};
 use std::collections::HashMap;
 
 /// A DynamoDB item.
@@ -75,9 +75,29 @@ pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
             !(FEATURE_LISTS.contains(&name.as_str()) && matches!(value, AttributeValue::L(list) if list.is_empty()))
         });
     }
+    if record.degraded.is_empty() {
+        item.remove("degraded");
+    }
+    if let Some(AttributeValue::M(scores)) = item.get_mut("scores") {
+        let own = AttributeValue::S(model_name(record));
+        for score in scores.values_mut() {
+            if let AttributeValue::M(score) = score {
+                score.retain(|name, value| name != "model" || *value != own);
+            }
+        }
+    }
+    let Source { queue, sender } = &record.source;
+    if item.remove("source").is_some() {
+        item.insert("source".to_owned(), AttributeValue::S(format!("{queue} {sender}")));
+    }
     // An index on authors refuses whatever is no text.
     item.retain(|name, value| name != "author_id" || !value.is_null());
     Ok(item)
+}
+
+/// The record's model as scores name theirs.
+fn model_name(record: &DecisionRecord) -> String {
+    format!("{}@{}", record.model.name, record.model.version)
 }
 
 /// The record that an item holds.
@@ -96,6 +116,24 @@ pub(crate) fn from_item(mut item: Item) -> Result<DecisionRecord, StoreError> {
         for name in FEATURE_LISTS {
             features.entry(name.to_owned()).or_insert(AttributeValue::L(Vec::new()));
         }
+    }
+    item.entry("degraded".to_owned()).or_insert(AttributeValue::L(Vec::new()));
+    let model = item.get("model").and_then(|model| {
+        let part = |name: &str| model.as_m().ok()?.get(name)?.as_s().ok();
+        Some(AttributeValue::S(format!("{}@{}", part("name")?, part("version")?)))
+    });
+    if let (Some(AttributeValue::M(scores)), Some(model)) = (item.get_mut("scores"), model) {
+        for score in scores.values_mut() {
+            if let AttributeValue::M(score) = score {
+                score.entry("model".to_owned()).or_insert(model.clone());
+            }
+        }
+    }
+    let source = item.get("source").and_then(|source| source.as_s().ok()).and_then(|source| source.split_once(' '));
+    if let Some((queue, sender)) = source.map(|(queue, sender)| (queue.to_owned(), sender.to_owned())) {
+        let parts = [("queue", queue), ("sender", sender)];
+        let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), AttributeValue::S(part))).collect();
+        item.insert("source".to_owned(), AttributeValue::M(parts));
     }
     serde_dynamo::from_item(item)
         .map_err(|_| StoreError::permanent("reading a decision from an item", "not a decision record"))

@@ -27,7 +27,7 @@ pub use decisions::{
 pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
 pub use inference::{BUSY, Inference, NO_ENDPOINT, SageMaker};
 pub use item::{item_size, write_units};
-pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE};
+pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE, Tag, VersionedObjects};
 pub use queue::{Depth, MemoryQueue, Message, Queue, Received, SqsQueue};
 pub use tokio::time::Instant as Deadline;
 

@@ -200,6 +200,7 @@ impl Service {
                 tasks_queue_url: String::new(),
                 actions_queue_url: String::new(),
                 artifacts_bucket: ARTIFACTS.to_owned(),
+                registry_fallback: registry::Fallback::Review,
                 content_buckets: vec![CONTENT.to_owned()],
                 decision_days: 400,
                 digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),

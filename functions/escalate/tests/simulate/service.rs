@@ -94,6 +94,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             tasks_queue_url: TASKS.to_owned(),
             actions_queue_url: ACTIONS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             decision_days: 400,
             digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),

@@ -182,6 +182,9 @@ impl DecisionStore for Shared {
 
     async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError> {
         self.0.called("of_post", deadline);
+        if self.0.broken(&Fault::Get) {
+            return Err(throttled("reading the decisions of a post"));
+        }
         self.0.decisions.of_post(post, deadline).await
     }
 
@@ -286,7 +289,7 @@ impl Queue for Named {
         let mut answers = Vec::new();
         for message in messages {
             let body: Value = serde_json::from_str(&message.body).unwrap();
-            let post = body.get("post").unwrap_or(&body)["post_id"].as_str().unwrap().to_owned();
+            let post = body.get("post").unwrap_or(&body)["post_id"].as_str().unwrap_or_default().to_owned();
             let refused = world.find(|fault| match fault {
                 Fault::Send(queue, about) if queue == name && *about == post => Some(()),
                 _ => None,
@@ -357,6 +360,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             escalations_queue_url: "escalations".to_owned(),
             posts_queue_url: "posts".to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
             test_panic: true,

@@ -438,6 +438,7 @@ async fn the_program_itself_says_nothing_of_it() {
         ("ACTIONS_QUEUE_URL", "http://sqs/1/actions"),
         ("ARTIFACTS_BUCKET", "moderato-test-of-the-canary"),
         ("CONTENT_BUCKETS", CONTENT),
+        ("REGISTRY_FALLBACK", "bundled"),
         ("DECISION_DAYS", "400"),
         ("DIGEST_KEY", &format!("{CANARY}{}", "7".repeat(32))),
         ("MODERATO_TEST_PANIC", "1"),

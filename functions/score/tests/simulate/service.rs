@@ -78,6 +78,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             escalations_queue_url: ESCALATIONS.to_owned(),
             posts_queue_url: POSTS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
             test_panic: true,
