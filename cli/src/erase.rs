@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
+use crate::terminal::{say, tell};
 use base64::Engine;
 use clap::Args;
 use domain::{AuthorId, DigestKey, MAX_POST_BYTES, PostId, TOMBSTONE_DAYS, Timestamp, keyed_hex};
@@ -165,19 +166,19 @@ pub async fn run(args: &EraseArgs, stack: &Stack) -> Result<ExitCode, Failure> {
     if !args.yes {
         let report = work.survey().await?;
         if args.dry_run {
-            print!("{report}");
+            say!("{report}");
             return Ok(ExitCode::SUCCESS);
         }
-        eprint!("{report}");
+        tell!("{report}");
         if !confirmed()? {
-            eprintln!("nothing was erased");
+            tell!("nothing was erased");
             return Ok(ExitCode::FAILURE);
         }
     }
     // What was asked for is what was sent until now, however long the question took.
     let (receipt, complete) = Work { at: now(), ..work }.erase().await?;
     let text = serde_json::to_string_pretty(&receipt)?;
-    println!("{text}");
+    say!("{text}");
     if let Some(mut file) = file {
         writeln!(file, "{text}")?;
     }
@@ -190,7 +191,7 @@ fn now() -> Timestamp {
 }
 
 fn confirmed() -> Result<bool, Failure> {
-    eprint!("Erase it? This cannot be undone. [y/N] ");
+    tell!("Erase it? This cannot be undone. [y/N]");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -222,7 +223,7 @@ impl Work<'_> {
             ));
         }
         lines.push(self.price(&sums));
-        lines.push("Queues are not looked through, but for dead letters; `left` in the receipt says until when they keep what they hold.\n".to_owned());
+        lines.push("Queues are not looked through, but for dead letters; `left` in the receipt says until when they keep what they hold.".to_owned());
         Ok(lines.join("\n"))
     }
 
@@ -253,7 +254,7 @@ impl Work<'_> {
             stored += eraser.sweep(vec![Search::of_post(post.clone())], &|_| {}).await?;
         }
         stored += eraser.announce().await?;
-        eprintln!("tombstones stand; waiting {} s for what began before", self.settle.as_secs());
+        tell!("tombstones stand; waiting {} s for what began before", self.settle.as_secs());
         let bar = progress("waited", usize::try_from(self.settle.as_secs())?);
         for _ in 0..self.settle.as_secs() {
             tokio::time::sleep(Duration::from_secs(1)).await;

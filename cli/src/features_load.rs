@@ -5,8 +5,8 @@ use crate::progress::progress;
 use crate::stack::{Stack, soon};
 use crate::terminal::{self, say, tell};
 use clap::Subcommand;
-use features::views::{Definitions, FeatureRow};
-use std::collections::BTreeMap;
+use features::views::{Definitions, FeatureRow, Lookup, RowKey};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::FeatureStore;
@@ -32,13 +32,40 @@ pub async fn run(command: &FeaturesCommand, stack: &Stack) -> Result<ExitCode, F
     let Some(rows) = rows(file, &text, &definitions) else { return Ok(ExitCode::FAILURE) };
     let store = stack.features(definitions)?;
     let bar = progress("rows", rows.len());
+    let mut loaded = 0;
     for chunk in rows.chunks(ROWS_A_STEP) {
-        store.put(chunk, soon()).await?;
-        bar.inc(chunk.len() as u64);
+        let keys: BTreeSet<_> = chunk.iter().map(key).collect();
+        let standing = store.fetch(&keys, soon()).await;
+        let chunk: Vec<_> =
+            chunk.iter().filter_map(|row| beside_erasure(row, standing.get(&key(row))?)).collect::<Result<_, _>>()?;
+        store.put(&chunk, soon()).await?;
+        loaded += chunk.len();
+        bar.inc(keys.len() as u64);
     }
     bar.finish_and_clear();
-    say!("{} feature rows loaded", rows.len());
+    say!("{loaded} feature rows loaded");
+    if loaded < rows.len() {
+        say!("{} left out: what they say was true before their author or post was erased", rows.len() - loaded);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn key(row: &FeatureRow) -> RowKey {
+    RowKey { view: row.view.clone(), id: row.id.clone() }
+}
+
+/// The row as it is to be written; `None` for one that was true before what it is about was erased. What was true later is known again,
+/// and the tombstone stays with it: messages of before may still come.
+fn beside_erasure(row: &FeatureRow, standing: &Lookup) -> Option<Result<FeatureRow, Failure>> {
+    match standing {
+        Lookup::Found(FeatureRow { erased_at: Some(erased_at), .. }) => {
+            let erased_at = Some(*erased_at);
+            (Some(row.updated_at) > erased_at).then(|| Ok(FeatureRow { erased_at, ..row.clone() }))
+        }
+        Lookup::Found(_) | Lookup::Missing => Some(Ok(row.clone())),
+        // Nobody can say whether it was erased.
+        Lookup::Unavailable => Some(Err("a row cannot be read, so nobody can say whether it was erased: run the command again, or delete the row if its shape is another".into())),
+    }
 }
 
 /// The rows of a file, the newest of each entity; `None`, having said why, where one is refused.

@@ -23,7 +23,7 @@ pub async fn run(args: &ShowArgs, stack: &Stack) -> Result<ExitCode, Failure> {
         say!("{}", serde_json::to_string_pretty(record)?);
     }
     for (revision, tombstone) in &tombstones {
-        println!("revision {revision} was erased: nothing is known of what was sent before {}", tombstone.erased_at);
+        say!("revision {revision} was erased: nothing is known of what was sent before {}", tombstone.erased_at);
     }
     if !records.is_empty() || !tombstones.is_empty() {
         return Ok(ExitCode::SUCCESS);

@@ -285,6 +285,19 @@ def test_functions_have_the_key_of_digests_and_the_outputs_only_its_name():
     assert made["PasswordLength"] == 64 and set(made["ExcludeCharacters"]) == set(string.punctuation)
 
 
+def test_authors_have_an_index_where_it_is_wanted():
+    def table(**parameters):
+        return rules.deployed(rules.transformed(), **parameters)["DecisionsTable"]["Properties"]
+
+    assert "GlobalSecondaryIndexes" not in table()
+    assert [one["AttributeName"] for one in table()["AttributeDefinitions"]] == ["post_id", "revision"]
+    (index,) = table(AuthorIndex="on")["GlobalSecondaryIndexes"]
+    assert index["KeySchema"] == [{"AttributeName": "author_id", "KeyType": "HASH"}]
+    assert {"AttributeName": "author_id", "AttributeType": "S"} in table(AuthorIndex="on")["AttributeDefinitions"]
+    code = (rules.ROOT / "shared/store/src/decisions.rs").read_text()
+    assert f'"{index["IndexName"]}"' in code and index["Projection"]["NonKeyAttributes"] == ["received_at"]
+
+
 def escalate(**parameters):
     """The escalate function's variables, and whom its role may ask, under these parameters."""
     resources = rules.deployed(rules.transformed(), **parameters)

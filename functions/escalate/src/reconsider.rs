@@ -205,7 +205,8 @@ fn nudity(seen: &[Result<&Seen, &'static str>]) -> Option<Score> {
     })
 }
 
-/// Without the block list nobody can say that an image is not on it.
+/// Without the block list nobody can say that an image is not on it. The hash of one that is not is nobody's business: it would tell who
+/// posted the same picture.
 fn image_record(seen: &Result<&Seen, &'static str>, block_list: Option<&BlockList>) -> ImageRecord {
     let error = |code: &str| ImageRecord { error: Some(code.to_owned()), ..ImageRecord::default() };
     let seen = match seen {
@@ -214,12 +215,9 @@ fn image_record(seen: &Result<&Seen, &'static str>, block_list: Option<&BlockLis
     };
     let Some(block_list) = block_list else { return error("block_list_unavailable") };
     let hash = seen.pdq.as_ref().and_then(|hash| hash.parse().ok());
-    ImageRecord {
-        error: None,
-        lines: place_of(seen.lines.len()),
-        blocked: hash.and_then(|hash| block_list.near(&hash)).map(str::to_owned),
-        pdq: seen.pdq.clone(),
-    }
+    let blocked = hash.and_then(|hash| block_list.near(&hash)).map(str::to_owned);
+    let pdq = seen.pdq.clone().filter(|_| blocked.is_some());
+    ImageRecord { error: None, lines: place_of(seen.lines.len()), blocked, pdq }
 }
 
 fn written(

@@ -148,7 +148,7 @@ pub struct ImageRecord {
     /// Lines of text that were read.
     #[serde(default, skip_serializing_if = "is_default")]
     pub lines: u32,
-    /// Its perceptual hash (PDQ), 64 hexadecimal digits, where it has one.
+    /// Its perceptual hash (PDQ), 64 hexadecimal digits, where it is on the block list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pdq: Option<String>,
     /// The entry of the block list that it is a near duplicate of.

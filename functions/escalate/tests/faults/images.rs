@@ -101,7 +101,8 @@ async fn an_image_on_the_block_list_is_hidden_and_without_the_list_a_person_look
     let known = ["s3://content/known"];
     let unlisted = service.pictures("unlisted", None, &known).await;
     assert_eq!(service.deliver(&[unlisted]).await, Vec::<usize>::new());
-    assert_eq!(service.record("unlisted").decision, Decision::Approve);
+    let record = service.record("unlisted");
+    assert_eq!((record.decision, record.images[0].pdq.as_deref()), (Decision::Approve, None), "a hash of nobody's");
 
     service.keeps(ARTIFACTS, opinion::images::BLOCK_LIST_KEY, &format!("{},flag-1\n", "f".repeat(63) + "e")).await;
     tokio::time::sleep(Duration::from_secs(61)).await;
@@ -109,6 +110,7 @@ async fn an_image_on_the_block_list_is_hidden_and_without_the_list_a_person_look
     assert_eq!(service.deliver(&[listed]).await, Vec::<usize>::new());
     let record = service.record("listed");
     assert_eq!((record.decision, record.images[0].blocked.as_deref()), (Decision::Hide, Some("flag-1")));
+    assert_eq!(record.images[0].pdq, Some("f".repeat(64)));
     all_is_well(&service, &[record]);
 
     // What cannot be read is said, and the list that there was goes on.

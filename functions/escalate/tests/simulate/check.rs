@@ -242,9 +242,9 @@ impl<'a> Checker<'a> {
         let heard = opinion["state"]["S"] == "ok";
         let next = item["policy"]["M"]["version"]["S"] == "next";
         let bounds = if next { NEXT_BOUNDS } else { BOUNDS };
-        let seen = pictures(known, item, &[]);
+        let seen = pictures(known, &posts.blocked, item, &[]);
         // What was looked at, and could not be compared with the block list, counts for what is written in it.
-        let looked_at = pictures(known, item, &["block_list_unavailable"]);
+        let looked_at = pictures(known, &posts.blocked, item, &["block_list_unavailable"]);
         let (score, expected) = scores(known, before, item, &looked_at, opinion);
         if score.map(f64::to_bits) != expected.map(f64::to_bits) {
             says(format!("the score is {score:?}, its text and pictures say {expected:?}"));
@@ -389,7 +389,7 @@ impl<'a> Checker<'a> {
 
 /// What the record says was seen in each of a post's pictures, these errors `besides`; `None` where it says that nothing was, or says so
 /// wrongly.
-fn pictures<'a>(known: &'a Known, item: &Item, besides: &[&str]) -> Vec<Option<&'a str>> {
+fn pictures<'a>(known: &'a Known, blocked: &BTreeSet<String>, item: &Item, besides: &[&str]) -> Vec<Option<&'a str>> {
     let images = item.get("images").and_then(|images| images.get("L")?.as_array());
     let images = images.into_iter().flatten().map(|image| &image["M"]);
     images
@@ -397,7 +397,14 @@ fn pictures<'a>(known: &'a Known, item: &Item, besides: &[&str]) -> Vec<Option<&
         .map(|(place, image)| {
             let picture = known.media.get(place)?.as_deref()?;
             match image["error"]["S"].as_str() {
-                None => (image["pdq"]["S"] == stub::hash(picture)).then_some(picture),
+                // The hash is kept of what is on the list, and of nothing else.
+                None => {
+                    let hash = Some(stub::hash(picture)).filter(|hash| blocked.contains(hash));
+                    let lines = u32::from(stub::written(picture).is_some());
+                    let said = image.get("lines").map_or(Ok(0), |said| said["N"].as_str().unwrap_or_default().parse());
+                    (image.get("pdq").and_then(|said| said["S"].as_str()) == hash.as_deref() && said == Ok(lines))
+                        .then_some(picture)
+                }
                 Some(error) => besides.contains(&error).then_some(picture),
             }
         })

@@ -13,6 +13,7 @@ mod common;
 mod acknowledged;
 mod content;
 mod deadlines;
+mod erasure;
 mod evidence;
 mod flaws;
 mod floods;
