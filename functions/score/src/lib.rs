@@ -19,13 +19,19 @@ pub use app::{App, Config, ConfigError, Process};
 pub use work::Trouble;
 
 use runtime::{BatchResponse, Invocation, SqsBatch};
+use service::Unavailable;
 
 /// Decides a batch of messages and says which are to be delivered again.
-pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
+///
+/// # Errors
+/// Where nothing can be stored or sent for the time being: the batch is not begun, and all of it comes again.
+pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> Result<BatchResponse, Unavailable> {
+    let begun = app.inbox.begin(&batch, invocation.deadline).await?;
     let mut work = load::load(app, &batch, invocation).await;
     judge::judge(app, &mut work);
     record::record(app, &mut work).await;
     emit::emit(app, &mut work).await;
     quarantine::quarantine(app, &mut work).await;
-    report::report(app, &batch, &work)
+    let outcome = report::report(app, &work);
+    Ok(begun.end(&batch, outcome).await)
 }

@@ -4,9 +4,10 @@ use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws, item};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
-use domain::{DecidedBy, DecisionRecord, PostId, Revision};
+use domain::{DecidedBy, DecisionRecord, PostId, Revision, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What came of inserting a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +50,30 @@ pub trait DecisionStore: Send + Sync {
 
     /// Whether a person decided a revision of the post before this one.
     async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError>;
+
+    /// Decisions that are still provisional although their posts arrived before `before`: about `most` of them, of the oldest.
+    async fn overdue(
+        &self,
+        before: Timestamp,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<DecisionRecord>, StoreError>;
+}
+
+/// Whether a second opinion may still replace the decision: whoever writes a person's down may leave it marked as provisional.
+pub(crate) fn is_open(record: &DecisionRecord) -> bool {
+    record.provisional && record.decided_by != DecidedBy::Human
 }
 
 /// Statements that one `BatchExecuteStatement` takes.
 const STATEMENTS_A_CALL: usize = 25;
 /// Keys that one `BatchGetItem` takes.
 pub(crate) const KEYS_A_CALL: usize = 100;
+
+/// Storing or reading may take this long. Who waits longer keeps others of the batch waiting; the queue waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The index of provisional decisions, by shard and by when their posts arrived.
+const PROVISIONAL_INDEX: &str = "provisional";
 
 /// Decisions in DynamoDB.
 #[derive(Debug, Clone)]
@@ -94,6 +113,11 @@ impl DynamoDecisions {
             let request = self.client.batch_execute_statement().set_statements(Some(statements)).send();
             let responses = match aws::call(DOING, deadline, request).await {
                 Ok(answer) => answer.responses.unwrap_or_default(),
+                // Something is wrong with one of them: the others are stored without it.
+                Err(error) if !error.retryable && records.len() > 1 => {
+                    let alone = records.chunks(1).map(|record| Box::pin(self.insert_chunk(record, deadline)));
+                    return futures::future::join_all(alone).await.into_iter().flatten().collect();
+                }
                 Err(error) => {
                     // The SDK has tried again already where that could help.
                     for (index, _) in &open {
@@ -131,8 +155,12 @@ impl DynamoDecisions {
                     Some("DuplicateItem" | "ConditionalCheckFailed") => {
                         set(&mut answers, index, Ok(Inserted::Exists));
                     }
-                    Some(code) if aws::is_permanent(code) || code == "AccessDenied" => {
+                    Some(code) if aws::is_permanent(code) => {
                         set(&mut answers, index, Err(StoreError::permanent(DOING, code)));
+                    }
+                    // Somebody has to mend that first: nothing comes of trying again at once.
+                    Some("AccessDenied") => {
+                        set(&mut answers, index, Err(StoreError::transient(DOING, "AccessDenied")));
                     }
                     Some(code) => {
                         set(&mut answers, index, Err(StoreError::transient(DOING, code)));
@@ -197,6 +225,43 @@ impl DynamoDecisions {
         }
     }
 
+    /// The index has keys alone and lags behind: what it names is read from the table.
+    async fn overdue_in(
+        &self,
+        shard: u8,
+        before: Timestamp,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        const DOING: &str = "looking for provisional decisions";
+        let (mut open, mut start) = (Vec::new(), None);
+        while open.len() < most {
+            let request = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(PROVISIONAL_INDEX)
+                .key_condition_expression("open_shard = :shard AND received_at < :before")
+                .expression_attribute_values(":shard", AttributeValue::N(shard.to_string()))
+                .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+                .limit(i32::try_from(most.min(KEYS_A_CALL)).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start)
+                .send();
+            let answer = aws::call(DOING, deadline, request).await?;
+            let items = answer.items.ok_or_else(|| aws::empty(DOING))?;
+            let keys: Vec<_> = items.iter().filter_map(|item| named(&identity(item)?)).collect();
+            for record in self.get(&keys, deadline).await {
+                open.extend(record?.filter(is_open));
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        open.truncate(most);
+        Ok(open)
+    }
+
     fn statement(&self, record: &DecisionRecord) -> Result<BatchStatementRequest, StoreError> {
         let item = self.item(record)?;
         let (names, values): (Vec<_>, Vec<_>) = item.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
@@ -215,6 +280,10 @@ fn set<T>(answers: &mut [T], index: usize, answer: T) {
     }
 }
 
+fn patient(deadline: Deadline) -> Deadline {
+    deadline.min(Deadline::now() + PATIENCE)
+}
+
 fn key(post: &PostId, revision: Revision) -> item::Item {
     HashMap::from([
         ("post_id".to_owned(), AttributeValue::S(post.to_string())),
@@ -225,6 +294,7 @@ fn key(post: &PostId, revision: Revision) -> item::Item {
 #[async_trait]
 impl DecisionStore for DynamoDecisions {
     async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
+        let deadline = patient(deadline);
         let chunks = records.chunks(STATEMENTS_A_CALL).map(|chunk| self.insert_chunk(chunk, deadline));
         let mut answers: Vec<_> = futures::future::join_all(chunks).await.into_iter().flatten().collect();
         if planted("answers-out-of-order") {
@@ -234,6 +304,7 @@ impl DecisionStore for DynamoDecisions {
     }
 
     async fn supersede(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Superseded, StoreError>> {
+        let deadline = patient(deadline);
         futures::future::join_all(records.iter().map(|record| self.supersede_one(record, deadline))).await
     }
 
@@ -243,6 +314,7 @@ impl DecisionStore for DynamoDecisions {
         deadline: Deadline,
     ) -> Vec<Result<Option<DecisionRecord>, StoreError>> {
         const DOING: &str = "reading decisions";
+        let deadline = patient(deadline);
         let mut found: HashMap<(String, u64), Result<DecisionRecord, StoreError>> = HashMap::new();
         let mut failed: HashMap<(String, u64), StoreError> = HashMap::new();
         for chunk in keys.chunks(KEYS_A_CALL) {
@@ -343,6 +415,17 @@ impl DecisionStore for DynamoDecisions {
             }
         }
     }
+
+    async fn overdue(
+        &self,
+        before: Timestamp,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        let most = most.div_ceil(item::SHARDS.into());
+        let shards = (0..item::SHARDS).map(|shard| self.overdue_in(shard, before, most, deadline));
+        Ok(futures::future::try_join_all(shards).await?.into_iter().flatten().collect())
+    }
 }
 
 /// The keys that a `BatchGetItem` on one table left over.
@@ -354,6 +437,10 @@ fn identity(item: &item::Item) -> Option<(String, u64)> {
     let post = item.get("post_id")?.as_s().ok()?.clone();
     let revision = item.get("revision")?.as_n().ok()?.parse().ok()?;
     Some((post, revision))
+}
+
+fn named((post, revision): &(String, u64)) -> Option<(PostId, Revision)> {
+    Some((post.clone().try_into().ok()?, (*revision).try_into().ok()?))
 }
 
 /// Decisions in memory.
@@ -431,5 +518,13 @@ impl DecisionStore for MemoryDecisions {
         Ok(self.lock().range((post.clone(), Revision::FIRST)..(post.clone(), revision)).any(|(_, record)| {
             record.decided_by == DecidedBy::Human || record.verdict_before == domain::VerdictBefore::Yes
         }))
+    }
+
+    async fn overdue(&self, before: Timestamp, most: usize, _: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+        let mut open: Vec<_> =
+            self.lock().values().filter(|record| is_open(record) && record.received_at < before).cloned().collect();
+        open.sort_by_key(|record| record.received_at);
+        open.truncate(most);
+        Ok(open)
     }
 }

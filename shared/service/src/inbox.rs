@@ -1,0 +1,176 @@
+//! The queue that a function takes its messages from: what of them comes again, and when.
+//!
+//! Three things go wrong with messages that cannot be dealt with now. They come again too late, where nobody says how soon: a hiccup of a
+//! second then costs the queue's visibility timeout. They come again too often, where what they need is away for an hour. And one that
+//! ends the process takes along whoever is in its batch. So what failed is hidden for a while that grows with every time; while nothing
+//! can be stored or sent at all, batches fail at once, and one in a while tries; and what comes too often is handled so that, should the
+//! process end, its neighbours come again without it.
+
+use crate::Breaker;
+use crate::breaker::{LONGEST_PAUSE, Permit};
+use runtime::planted::planted;
+use runtime::{BatchResponse, SqsBatch, SqsMessage, telemetry};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::{Deadline, Queue};
+
+/// How long a message that failed waits, by how often it was received: then always the last. Give or take a quarter, so that what failed
+/// together does not come again together.
+const PAUSES_S: [u32; 6] = [2, 5, 15, 45, 120, 300];
+/// So many messages have to fail, each another one, and nothing may be done in between, before batches are left alone: three batches
+/// full. One message that fails by itself, however often, never comes to that.
+const MOST_FAILED: usize = 30;
+/// A message that comes for the third time may be one that ends the process.
+const SUSPECT: u32 = 3;
+/// Among others such a message is hidden, each of them, for this long and up to ten times as long, before anything is begun.
+const APART: Duration = Duration::from_secs(60);
+/// An environment does that once in a while: after an hour in which nothing could be stored every message has come too often.
+const APART_EVERY: Duration = Duration::from_secs(60);
+/// Asking the queue may take this long.
+const HIDE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Left to Lambda for the answer.
+const TAIL: Duration = Duration::from_millis(200);
+
+/// The batch was not begun: for a while nothing could be stored or sent. All of it comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("decisions cannot be stored or sent at present: the batch was not begun and comes again")]
+pub struct Unavailable;
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Places of the messages that are to be delivered again.
+    pub again: BTreeSet<usize>,
+    /// Whether anything was stored and sent.
+    pub done: bool,
+    /// Whether something could not be stored, read or sent that may be later.
+    pub failed: bool,
+}
+
+/// The queue that a function takes its messages from, as one environment of it sees it.
+pub struct Inbox {
+    queue: Arc<dyn Queue>,
+    breaker: Breaker,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Messages that failed since anything was done last.
+    failed: BTreeSet<String>,
+    /// When messages were last set apart.
+    apart_at: Option<Deadline>,
+}
+
+/// A batch that may be begun.
+pub struct Begun<'a> {
+    inbox: &'a Inbox,
+    permit: Permit<'a>,
+    end: Deadline,
+}
+
+impl Inbox {
+    /// The messages of this queue.
+    #[must_use]
+    pub fn new(queue: Arc<dyn Queue>) -> Self {
+        Self { queue, breaker: Breaker::after(1), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a batch whose invocation ends at `end`.
+    ///
+    /// # Errors
+    /// Where it is better not begun.
+    pub async fn begin(&self, batch: &SqsBatch, end: Deadline) -> Result<Begun<'_>, Unavailable> {
+        let now = Deadline::now();
+        let Some(permit) = self.breaker.permit(now) else {
+            // In the first minute it may be a hiccup: then what came comes again soon. Later nothing is asked any more, and the queue's
+            // visibility timeout says when.
+            if let Some((pause, left)) = self.breaker.pause(now).filter(|(pause, _)| *pause < LONGEST_PAUSE) {
+                let soon = batch.messages.iter().map(|message| (message, left + pause.mul_f64(fastrand::f64())));
+                self.hide(soon, end).await;
+            }
+            return Err(Unavailable);
+        };
+        let mut suspects = batch.messages.iter().filter(|message| message.receive_count >= SUSPECT).peekable();
+        if batch.messages.len() > 1 && suspects.peek().is_some() && !permit.is_trial() && self.may_set_apart(now) {
+            self.hide(suspects.map(|message| (message, APART.mul_f64(1.0 + 9.0 * fastrand::f64()))), end).await;
+        }
+        Ok(Begun { inbox: self, permit, end })
+    }
+
+    fn may_set_apart(&self, now: Deadline) -> bool {
+        let state = &mut *self.state();
+        let may = state.apart_at.is_none_or(|at| now >= at + APART_EVERY) && !planted("suspects-stay-together");
+        if may {
+            state.apart_at = Some(now);
+        }
+        may
+    }
+
+    /// Hides each message for a while. Where that fails the queue's visibility timeout says when it comes again.
+    async fn hide<'a>(&self, messages: impl Iterator<Item = (&'a SqsMessage, Duration)>, end: Deadline) {
+        let hidden: Vec<_> = messages.filter_map(|(message, pause)| Some((message.receipt.clone()?, pause))).collect();
+        if hidden.is_empty() || planted("no-back-off") {
+            return;
+        }
+        let by = end.checked_sub(TAIL).unwrap_or(end).min(Deadline::now() + HIDE_TIMEOUT);
+        let answers = self.queue.hide(&hidden, by).await;
+        if let Some(error) = answers.into_iter().find_map(Result::err) {
+            let said = serde_json::json!({ "error": error.to_string() });
+            telemetry::log("WARN", "messages come again only after the queue's visibility timeout", &said);
+        }
+    }
+
+    /// Learns from a batch whether things can be stored and sent.
+    fn learn(&self, permit: Permit<'_>, failed: &[&SqsMessage], outcome: &Outcome) {
+        let now = Deadline::now();
+        let was_open = self.breaker.is_open();
+        if outcome.done {
+            self.state().failed.clear();
+            permit.tell(true, now);
+        } else if outcome.failed && !planted("breaker-never-opens") {
+            let known = &mut self.state().failed;
+            known.extend(failed.iter().map(|message| message.message_id.clone()));
+            if permit.is_trial() || known.len() >= MOST_FAILED {
+                known.clear();
+                permit.tell(false, now);
+            }
+        }
+        match (was_open, self.breaker.is_open()) {
+            (false, true) => {
+                telemetry::log(
+                    "ERROR",
+                    "nothing can be stored or sent: batches fail at once, one in a while tries",
+                    &NOTHING,
+                );
+            }
+            (true, false) => telemetry::log("INFO", "decisions are stored and sent again", &NOTHING),
+            _ => {}
+        }
+    }
+}
+
+const NOTHING: serde_json::Value = serde_json::Value::Null;
+
+impl Begun<'_> {
+    /// Ends a batch: says when what failed comes again, and gives Lambda's answer.
+    pub async fn end(self, batch: &SqsBatch, outcome: Outcome) -> BatchResponse {
+        let Self { inbox, permit, end } = self;
+        let again: Vec<_> = outcome.again.iter().filter_map(|place| batch.messages.get(*place)).collect();
+        inbox.learn(permit, &again, &outcome);
+        inbox.hide(again.iter().map(|message| (*message, pause(message.receive_count))), end).await;
+        BatchResponse::deliver_again(again)
+    }
+}
+
+/// How long a message waits that failed when it was received for the `receives`th time.
+fn pause(receives: u32) -> Duration {
+    let place = usize::try_from(receives.saturating_sub(1)).unwrap_or(usize::MAX).min(PAUSES_S.len() - 1);
+    let seconds = PAUSES_S.get(place).copied().unwrap_or_default();
+    Duration::from_secs(u64::from(seconds)).mul_f64(0.75 + 0.5 * fastrand::f64())
+}
