@@ -174,3 +174,131 @@ fn pause(receives: u32) -> Duration {
     let seconds = PAUSES_S.get(place).copied().unwrap_or_default();
     Duration::from_secs(u64::from(seconds)).mul_f64(0.75 + 0.5 * fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
+    use super::*;
+    use serde_json::{json, value::RawValue};
+    use store::MemoryQueue;
+
+    const INVOCATION: Duration = Duration::from_secs(30);
+
+    fn batch(messages: impl IntoIterator<Item = (usize, u32)>) -> SqsBatch {
+        let records: Vec<_> = messages
+            .into_iter()
+            .map(|(number, receives)| {
+                json!({
+                    "messageId": format!("m{number}"), "receiptHandle": format!("r{number}"), "body": "",
+                    "attributes": { "ApproximateReceiveCount": receives.to_string() },
+                })
+            })
+            .collect();
+        SqsBatch::parse(&RawValue::from_string(json!({ "Records": records }).to_string()).unwrap()).unwrap()
+    }
+
+    /// An inbox, and what it hides.
+    struct Bench {
+        queue: Arc<MemoryQueue>,
+        inbox: Inbox,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let queue = Arc::new(MemoryQueue::default());
+            Self { inbox: Inbox::new(queue.clone()), queue }
+        }
+
+        /// Handles a batch of which these places come again; whether it was begun.
+        async fn handles(&self, batch: &SqsBatch, again: impl IntoIterator<Item = usize>) -> bool {
+            let again: BTreeSet<usize> = again.into_iter().collect();
+            let Ok(begun) = self.inbox.begin(batch, Deadline::now() + INVOCATION).await else { return false };
+            let outcome = Outcome { done: again.len() < batch.messages.len(), failed: !again.is_empty(), again };
+            begun.end(batch, outcome).await;
+            true
+        }
+
+        /// What was hidden since the last time, in seconds.
+        fn hidden(&self, known: &mut usize) -> Vec<(String, f64)> {
+            let all = self.queue.hidden();
+            let new = all.get(*known..).unwrap_or_default();
+            *known = all.len();
+            new.iter().map(|(receipt, span)| (receipt.clone(), span.as_secs_f64())).collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_waits_longer_every_time() {
+        let (bench, mut known) = (Bench::new(), 0);
+        for (receives, seconds) in [(1, 2.0), (2, 5.0), (3, 15.0), (4, 45.0), (5, 120.0), (6, 300.0), (90, 300.0)] {
+            assert!(bench.handles(&batch([(1, 1), (2, receives)]), [1]).await);
+            let hidden = bench.hidden(&mut known);
+            let (receipt, span) = hidden.last().unwrap();
+            assert_eq!(receipt, "r2");
+            assert!((0.75 * seconds..=1.25 * seconds).contains(span), "{receives}: {span}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_are_left_alone_once_thirty_messages_failed_and_nothing_was_done() {
+        let (bench, mut known) = (Bench::new(), 0);
+        let ten = |from: usize| batch((from..from + 10).map(|number| (number, 1)));
+        for _ in 0..5 {
+            assert!(bench.handles(&ten(0), 0..10).await && bench.handles(&ten(10), 0..10).await);
+            // One that was done says that there is no outage.
+            assert!(bench.handles(&ten(20), 1..10).await);
+        }
+        for from in [0, 10, 20] {
+            assert!(bench.handles(&ten(from), 0..10).await);
+        }
+        bench.hidden(&mut known);
+        // In the first minute what is left alone comes again soon after the next try.
+        assert!(!bench.handles(&ten(30), []).await);
+        let hidden = bench.hidden(&mut known);
+        assert!(hidden.len() == 10 && hidden.iter().all(|(_, span)| (5.0..=10.0).contains(span)), "{hidden:?}");
+        for pause in [5, 10, 20, 40] {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            assert!(bench.handles(&ten(30), 0..10).await, "one tries");
+            bench.hidden(&mut known);
+        }
+        // Later nobody is asked.
+        assert!(!bench.handles(&ten(30), []).await);
+        assert_eq!(bench.hidden(&mut known), []);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(bench.handles(&ten(30), []).await && bench.handles(&ten(40), []).await, "all is well again");
+    }
+
+    /// Law 3: what fails by itself, however often it comes, keeps nobody else waiting.
+    #[tokio::test(start_paused = true)]
+    async fn one_message_that_always_fails_is_no_outage() {
+        let bench = Bench::new();
+        for receives in 1..100 {
+            assert!(bench.handles(&batch([(1, receives)]), [0]).await);
+        }
+        assert!(bench.handles(&batch([(2, 1)]), []).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_too_often_among_others_is_set_apart_before_anything_is_begun() {
+        let (bench, mut known) = (Bench::new(), 0);
+        let suspects = |known: &mut usize| -> Vec<String> {
+            let hidden = bench.hidden(known);
+            assert!(hidden.iter().all(|(_, span)| (60.0..=600.0).contains(span)), "{hidden:?}");
+            hidden.into_iter().map(|(receipt, _)| receipt).collect()
+        };
+        let end = || Deadline::now() + INVOCATION;
+        let batch_of = |receives: [u32; 3]| batch(receives.into_iter().enumerate());
+        bench.inbox.begin(&batch_of([1, 2, 2]), end()).await.unwrap();
+        assert_eq!(suspects(&mut known), [""; 0]);
+        bench.inbox.begin(&batch([(7, 9)]), end()).await.unwrap();
+        assert_eq!(suspects(&mut known), [""; 0], "alone it takes nobody along");
+        bench.inbox.begin(&batch_of([1, 3, 4]), end()).await.unwrap();
+        assert_eq!(suspects(&mut known), ["r1", "r2"]);
+        // After an outage all have come too often, and asking each time would cost a call for every batch.
+        bench.inbox.begin(&batch_of([5, 5, 5]), end()).await.unwrap();
+        assert_eq!(suspects(&mut known), [""; 0]);
+        tokio::time::sleep(APART_EVERY).await;
+        bench.inbox.begin(&batch_of([5, 5, 5]), end()).await.unwrap();
+        assert_eq!(suspects(&mut known).len(), 3);
+    }
+}

@@ -111,6 +111,7 @@ impl Setup {
             ("DECISIONS_TABLE", aws::DECISIONS.to_owned()),
             ("FEATURES_TABLE", aws::FEATURES.to_owned()),
             ("TASKS_QUEUE_URL", format!("http://{address}/111122223333/{}", aws::TASKS)),
+            ("POSTS_QUEUE_URL", format!("http://{address}/111122223333/posts")),
             ("ESCALATIONS_QUEUE_URL", format!("http://{address}/111122223333/escalations")),
             ("ACTIONS_QUEUE_URL", format!("http://{address}/111122223333/{}", aws::ACTIONS)),
             ("ARTIFACTS_BUCKET", bucket.to_owned()),

@@ -127,7 +127,7 @@ fn debug_output(app: &score::App) {
     // A record names its post, and holds nothing else of it.
     let text = format!("{CANARY} {HATEFUL}");
     let body = post_with("p", json!({ "text": text, "media": [{ "uri": CANARY }], "context": { "reply_to": CANARY } }));
-    let post = domain::Post::parse(message.body.as_bytes()).unwrap();
+    let post = domain::Post::parse(body.as_bytes()).unwrap();
     let subject = scoring::Subject {
         post: &post,
         text: &scoring::Text::Known(text),
@@ -288,6 +288,10 @@ impl Queue for Panicking {
     async fn send(&self, messages: &[Message], _: Deadline) -> Vec<Result<(), StoreError>> {
         panic!("cannot send {}", messages[0].body)
     }
+
+    async fn hide(&self, receipts: &[(String, Duration)], _: Deadline) -> Vec<Result<(), StoreError>> {
+        panic!("cannot hide {}", receipts[0].0)
+    }
 }
 
 /// A panic that no message's isolation catches: while an object is read, kept, a message sent.
@@ -428,6 +432,7 @@ async fn the_program_itself_says_nothing_of_it() {
         ("DECISIONS_TABLE", "decisions"),
         ("FEATURES_TABLE", "features"),
         ("TASKS_QUEUE_URL", "http://sqs/1/tasks"),
+        ("POSTS_QUEUE_URL", "http://sqs/1/posts"),
         ("ESCALATIONS_QUEUE_URL", "http://sqs/1/escalations"),
         ("ACTIONS_QUEUE_URL", "http://sqs/1/actions"),
         ("ARTIFACTS_BUCKET", "moderato-test-of-the-canary"),

@@ -209,10 +209,11 @@ impl Posts {
                 };
                 self.send(&body, vec![digest(&body)]);
             }
-            // No Unicode text: the original is the JSON string itself.
+            // Half a surrogate pair, which is read as U+FFFD.
             98 => {
-                let body = format!(r#""{CANARY} {number} \ud83d""#);
-                self.send_raw(body.as_str().into(), vec![digest(&body)], false);
+                let read = |half: &str| format!("{CANARY} {number} {half}");
+                let body = format!(r#""{}""#, read("\\ud83d"));
+                self.send_raw(body.as_str().into(), vec![digest(&read("\u{FFFD}"))], false);
             }
             _ => {
                 let (body, _) = self.post(rng, &id, 1, json!({ "text": "moderato-test-panic" }));

@@ -1,6 +1,7 @@
 //! The function as it is deployed, over an AWS in memory.
 
 use crate::posts::{ARTIFACTS, CONTENT, Posts};
+use ::service::Inbox;
 use domain::Policy;
 use features::views::Definitions;
 use score::{App, Config};
@@ -13,6 +14,7 @@ use world::{Cloud, Wire};
 
 pub const DECISIONS: &str = "decisions";
 pub const FEATURES: &str = "features";
+pub const POSTS: &str = "posts";
 pub const TASKS: &str = "tasks";
 pub const ACTIONS: &str = "actions";
 pub const ESCALATIONS: &str = "escalations";
@@ -65,12 +67,14 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
     })
     .await;
     let definitions = Arc::new(judge.definitions.clone());
+    let queue = |name: &str| Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{name}")));
     App {
         config: Config {
             decision_days: 400,
             stage: "test".to_owned(),
             decisions_table: DECISIONS.to_owned(),
             features_table: FEATURES.to_owned(),
+            posts_queue_url: POSTS.to_owned(),
             tasks_queue_url: TASKS.to_owned(),
             actions_queue_url: ACTIONS.to_owned(),
             escalations_queue_url: ESCALATIONS.to_owned(),
@@ -84,9 +88,10 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
         decisions: Arc::new(DynamoDecisions::new(&aws, DECISIONS).kept_days(400)),
         features: Arc::new(DynamoFeatures::new(&aws, FEATURES, definitions)),
         objects: Arc::new(S3Objects::new(&aws)),
-        tasks: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{TASKS}"))),
-        actions: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ACTIONS}"))),
-        escalations: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ESCALATIONS}"))),
+        inbox: Arc::new(Inbox::new(queue(POSTS))),
+        tasks: queue(TASKS),
+        actions: queue(ACTIONS),
+        escalations: queue(ESCALATIONS),
     }
 }
 
