@@ -40,7 +40,7 @@ SAMPLES = $(if $(GPU),.local/asked.jsonl,infra/local/posts.jsonl)
 up: build ## local AWS, template deployed, sample posts decided; POSTS=file.jsonl sends that file instead, POLICY=file.yaml is published; GPU=1: with second opinions of an endpoint
 	@for file in '$(POSTS)' '$(POLICY)'; do [ -z "$$file" ] || [ -r "$$file" ] || { echo "error: there is no file $$file" >&2; exit 1; }; done
 	@$(PYTHON_TOOLS)/python infra/local/stack.py up $(if $(GPU),--endpoint)
-	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish $(if $(UP_POLICY),--policy '$(UP_POLICY)')
+	@$(STEP) 'model and policy to the registry' $(MODERATO) registry publish --yes --model bundled --policy '$(or $(UP_POLICY),bundled)'
 	@$(PYTHON_TOOLS)/python infra/local/features.py
 	@$(STEP) 'features of the sample authors' $(MODERATO) features load .local/features.jsonl
 ifeq ($(POSTS),)
@@ -116,7 +116,7 @@ deploy: build ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITEC
 	  $(STEP) 'sam build (profile ship)' env PROFILE=ship ARCHITECTURE=$(ARCHITECTURE) $(PYTHON_TOOLS)/sam build --config-env $(STAGE) && \
 	  $(STEP) 'sam deploy of moderato-$(STAGE)' $(PYTHON_TOOLS)/sam deploy --config-env $(STAGE) --parameter-overrides "$$parameters"
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)
-	@$(STEP) 'registry, if nothing is live' $(MODERATO) --stack-env .local/$(STAGE).env registry publish --unless-live
+	@$(STEP) 'registry, if nothing is live' $(MODERATO) --stack-env .local/$(STAGE).env registry publish --unless-live --yes
 
 outputs: tools ## outputs of a deployed stage into .local/STAGE.env
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)

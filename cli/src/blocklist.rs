@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::stack::{Stack, soon};
+use crate::terminal::{say, tell};
 use clap::Subcommand;
 use opinion::images::{BLOCK_LIST_KEY, BlockList, MAX_BLOCK_LIST_BYTES, decode, pdq};
 use opinion::protocol::MAX_IMAGE_BYTES;
@@ -37,10 +38,10 @@ pub fn hash(images: &[PathBuf]) -> Result<ExitCode, Failure> {
             Ok(hash) => {
                 // A comma or a line break would end the name.
                 let name = image.file_name().unwrap_or_default().to_string_lossy().replace([',', '\n', '\r'], "_");
-                println!("{hash},{name}");
+                say!("{hash},{name}");
             }
             Err(why) => {
-                eprintln!("`{}` has no hash: {why}", image.display());
+                tell!("`{}` has no hash: {why}", image.display());
                 code = ExitCode::from(1);
             }
         }
@@ -67,7 +68,9 @@ pub async fn run(command: &BlocklistCommand, stack: &Stack) -> Result<ExitCode, 
         BlocklistCommand::Hash { images } => hash(images),
         BlocklistCommand::Show => {
             let object = stack.objects().get(stack.bucket()?, BLOCK_LIST_KEY, MAX_BLOCK_LIST_BYTES, soon()).await?;
-            print!("{}", object.map(|object| String::from_utf8_lossy(&object.bytes).into_owned()).unwrap_or_default());
+            if let Some(object) = object {
+                say!("{}", String::from_utf8_lossy(&object.bytes).trim_end());
+            }
             Ok(ExitCode::SUCCESS)
         }
         BlocklistCommand::Publish { file } => {
@@ -79,7 +82,7 @@ pub async fn run(command: &BlocklistCommand, stack: &Stack) -> Result<ExitCode, 
             let list: BlockList = text.parse().map_err(|error| format!("`{}`: {error}", file.display()))?;
             let object = Object { bytes: text.into_bytes(), metadata: BTreeMap::new() };
             stack.objects().put(stack.bucket()?, BLOCK_LIST_KEY, object, soon()).await?;
-            println!("{} images are known now", list.len());
+            say!("{} images are known now", list.len());
             Ok(ExitCode::SUCCESS)
         }
     }

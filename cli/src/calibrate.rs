@@ -12,6 +12,7 @@ use scoring::{Bundle, MANIFEST_FILE, MODEL_FILE, TextModel};
 use thiserror::Error;
 
 use crate::reviews::{self, FOLDS, Reviews, ReviewsArgs};
+use crate::terminal::say;
 use crate::{Failure, local};
 
 /// Fits the model's probabilities to a deployment's reviewed posts and writes the model's folder with `calibration.json` in it, ready for
@@ -104,7 +105,7 @@ pub fn run(args: &CalibrateArgs) -> Result<ExitCode, Failure> {
     let calibrated = TextModel::load(&onnx, &bundle, None)?;
     write(&args.out, &bundle)?;
     print(&calibration, calibrated.identity(), reviews.left_out);
-    println!("publish it: moderato registry publish --model {}", args.out.display());
+    say!("publish it: moderato registry publish --model {}", args.out.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,19 +169,19 @@ fn write(folder: &Path, bundle: &Bundle) -> Result<(), CalibrateError> {
 fn print(calibration: &DeploymentCalibration, identity: &ModelRef, left_out: usize) {
     let DeploymentCalibration { mapping, data, figures, .. } = calibration;
     let shown = |e: &Estimate| format!("{:.4} [{:.4}, {:.4}]", e.value, e.low, e.high);
-    println!("reviewed posts {}, positive {}, left out without verdict or score {left_out}", data.n, data.positives);
-    println!("method {}, cross-validated in {} parts", mapping.method(), figures.folds);
-    println!("{:<8} {:<24} {:<24}", "", "before", "after");
-    println!("{:<8} {:<24} {:<24}", "ECE", shown(&figures.ece_before), shown(&figures.ece_after));
-    println!("{:<8} {:<24.4} {:<24.4}", "Brier", figures.brier_before, figures.brier_after);
+    say!("reviewed posts {}, positive {}, left out without verdict or score {left_out}", data.n, data.positives);
+    say!("method {}, cross-validated in {} parts", mapping.method(), figures.folds);
+    say!("{:<8} {:<24} {:<24}", "", "before", "after");
+    say!("{:<8} {:<24} {:<24}", "ECE", shown(&figures.ece_before), shown(&figures.ece_after));
+    say!("{:<8} {:<24.4} {:<24.4}", "Brier", figures.brier_before, figures.brier_after);
     if data.effective_positives < ENOUGH {
-        println!(
+        say!(
             "warning: {:.0} positive posts (weighted ones counted as fewer) leave the share of positives known to {:.0} %; {ENOUGH:.0} make it 10 %",
             data.effective_positives,
             196.0 / data.effective_positives.sqrt()
         );
     }
-    println!("model {} {} {}", identity.name, identity.version, identity.sha256);
+    say!("model {} {} {}", identity.name, identity.version, identity.sha256);
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::dataset::{self, DataError, Record};
 use crate::progress::progress;
 use crate::report::peers::{self, Beside, PeerError, PeerScore, Source};
 use crate::report::{self as pages, Audit, Measured, POOLED, Peer, Row, Set, TermScores};
+use crate::terminal::{line, lines};
 
 /// A score of this or more is predicted positive.
 pub const THRESHOLD: f64 = 0.5;
@@ -259,8 +260,7 @@ pub fn run(
     };
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &evaluation).map_err(io::Error::from)?;
-        writeln!(out)?;
+        writeln!(out, "{}", lines(&serde_json::to_string_pretty(&evaluation).map_err(io::Error::from)?))?;
     } else {
         print_table(&mut out, &evaluation)?;
     }
@@ -453,7 +453,7 @@ fn print_table(out: &mut impl Write, evaluation: &Evaluation) -> io::Result<()> 
     let all = if evaluation.several { POOLED } else { "all" };
     let mut rows = vec![(all.to_owned(), &evaluation.whole)];
     for (column, values) in &evaluation.slices {
-        rows.extend(values.iter().map(|(value, report)| (format!("{column}={value}"), report)));
+        rows.extend(values.iter().map(|(value, report)| (line(&format!("{column}={value}")), report)));
     }
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let decisions: Vec<_> = evaluation.whole.bands.iter().map(|band| band.decision).collect();

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
+use crate::terminal::{self, say, tell};
 use clap::Subcommand;
 use features::views::{Definitions, FeatureRow};
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ pub async fn run(command: &FeaturesCommand, stack: &Stack) -> Result<ExitCode, F
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
-    println!("{} feature rows loaded", rows.len());
+    say!("{} feature rows loaded", rows.len());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,13 +54,13 @@ fn rows(file: &Path, text: &str, definitions: &Definitions) -> Option<Vec<Featur
                 }
             }
             Err(error) => {
-                eprintln!("{}:{}: {error}", file.display(), index + 1);
+                tell!("{}:{}: {}", file.display(), index + 1, terminal::line(&error.to_string()));
                 refused += 1;
             }
         }
     }
     if refused > 0 {
-        eprintln!("{refused} rows refused, nothing loaded");
+        tell!("{refused} rows refused, nothing loaded");
         return None;
     }
     Some(newest.into_values().collect())

@@ -1,11 +1,15 @@
 //! `moderato`, the operator's command: the service's own judgement on the command line, and a look at what a stack
 //! holds. The crates, the model and the policy are those of the Lambda.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod blocklist;
 mod calibrate;
 mod card;
 mod corpora;
 mod dataset;
+mod difference;
+mod erase;
 mod evaluate;
 mod features_load;
 mod lines;
@@ -23,11 +27,13 @@ mod show;
 mod solve;
 mod stack;
 mod tail;
+mod terminal;
 mod train;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use terminal::tell;
 
 /// Judgement on the command line, and a look at what a stack holds.
 #[derive(Debug, Parser)]
@@ -72,6 +78,8 @@ enum Command {
     Show(show::ShowArgs),
     /// Shows the messages of a queue, or what is in quarantine.
     Tail(tail::TailArgs),
+    /// Erases an author or a post, and says what is left until when.
+    Erase(erase::EraseArgs),
     /// Puts messages of the dead-letter queues, or of quarantine, back into the queue they came from.
     Redrive(redrive::RedriveArgs),
 }
@@ -84,13 +92,13 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(failure) => {
-            eprint!("error: {failure}");
+            let mut told = format!("error: {failure}");
             let mut cause = failure.source();
             while let Some(error) = cause {
-                eprint!(": {error}");
+                told = format!("{told}: {error}");
                 cause = error.source();
             }
-            eprintln!();
+            tell!("{told}");
             ExitCode::from(2)
         }
     }
@@ -123,6 +131,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Send(args) => on_stack(stack, async |stack| send::run(&args, &stack).await),
         Command::Show(args) => on_stack(stack, async |stack| show::run(&args, &stack).await),
         Command::Tail(args) => on_stack(stack, async |stack| tail::run(&args, &stack).await),
+        Command::Erase(args) => on_stack(stack, async |stack| erase::run(&args, &stack).await),
         Command::Redrive(args) => on_stack(stack, async |stack| redrive::run(&args, &stack).await),
     }
 }

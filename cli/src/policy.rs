@@ -1,6 +1,7 @@
 //! `moderato policy`: work on policy files.
 
 use crate::solve::{self, SolveArgs};
+use crate::terminal::say;
 use crate::{Failure, local};
 use clap::Subcommand;
 use domain::policy::{Given, uncovered};
@@ -51,16 +52,16 @@ fn lint(file: Option<&Path>) -> Result<ExitCode, Failure> {
     let policy = match Policy::load(&source, &Definitions::bundled()?.schema()) {
         Ok(policy) => policy,
         Err(error) => {
-            println!("{error}");
+            say!("{error}");
             return Ok(ExitCode::FAILURE);
         }
     };
     let uncovered = uncovered(&policy);
     for id in &uncovered {
-        println!("`{id}` decides none of the policy's own tests: add a case that shows what it is for");
+        say!("`{id}` decides none of the policy's own tests: add a case that shows what it is for");
     }
     if uncovered.is_empty() {
-        println!(
+        say!(
             "policy `{}` version {} is fine: {} rules, {} tests, sha256 {}",
             policy.id,
             policy.version,
@@ -77,18 +78,18 @@ fn test(file: Option<&Path>) -> Result<ExitCode, Failure> {
     let policy = match Policy::load_untested(&source, &Definitions::bundled()?.schema()) {
         Ok(policy) => policy,
         Err(error) => {
-            println!("{error}");
+            say!("{error}");
             return Ok(ExitCode::FAILURE);
         }
     };
     let failures = policy.failures();
     for test in &policy.tests {
         match failures.iter().find(|failure| failure.name == test.name) {
-            None => println!("ok      {:<8} {}", test.expect.decision, test.name),
-            Some(failure) => println!("FAILED  {failure}"),
+            None => say!("ok      {:<8} {}", test.expect.decision, test.name),
+            Some(failure) => say!("FAILED  {failure}"),
         }
     }
-    println!("{} tests, {} failed", policy.tests.len(), failures.len());
+    say!("{} tests, {} failed", policy.tests.len(), failures.len());
     Ok(ExitCode::from(u8::from(!failures.is_empty())))
 }
 
@@ -111,11 +112,11 @@ fn explain(file: &Path, policy: Option<&Path>) -> Result<ExitCode, Failure> {
         let asks = considered
             .lane
             .map_or_else(|| considered.decision.to_string(), |lane| format!("{} in {lane}", considered.decision));
-        println!("{outcome:<21} {:<36} {asks}", considered.id);
+        say!("{outcome:<21} {:<36} {asks}", considered.id);
     }
     let judged = decide(&policy, &evidence);
     let reasons: Vec<_> = judged.reasons.iter().map(|reason| reason.rule.as_str()).collect();
-    println!(
+    say!(
         "\n{} by {} because of {}; score {}, lane {}, degraded [{}]",
         judged.decision,
         judged.decided_by.as_str(),

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::corpora::{self, CORPORA, Class, HeldOut, Part};
 use crate::dataset::DataError;
+use crate::terminal::lines;
 
 /// Prints the public corpora as JSON Lines, with their parts and readings; training rows that are held out elsewhere are left out.
 #[derive(Debug, Args)]
@@ -79,8 +80,7 @@ pub fn corpora(args: &CorporaArgs) -> Result<ExitCode, ReadingsError> {
                 plain: plain.text(),
                 folded: folded.as_ref().map(features::text::Reading::text),
             };
-            serde_json::to_writer(&mut out, &row).map_err(io::Error::from)?;
-            writeln!(out)?;
+            writeln!(out, "{}", lines(&serde_json::to_string(&row).map_err(io::Error::from)?))?;
         }
     }
     out.flush()?;
@@ -97,8 +97,7 @@ pub fn readings() -> Result<ExitCode, ReadingsError> {
         let (plain, folded) = (features::text::plain(text), features::text::folded(text));
         row.insert("plain".to_owned(), Value::from(plain.text()));
         row.insert("folded".to_owned(), folded.map_or(Value::Null, |reading| Value::from(reading.text())));
-        serde_json::to_writer(&mut out, &row).map_err(io::Error::from)?;
-        writeln!(out)?;
+        writeln!(out, "{}", lines(&serde_json::to_string(&row).map_err(io::Error::from)?))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
+use crate::terminal::{line, say};
 use clap::{Args, ValueEnum};
 use domain::Escalation;
 use futures::StreamExt;
@@ -55,15 +56,15 @@ async fn dlqs(run: bool, stack: &Stack) -> Result<ExitCode, Failure> {
         let (dlq, home) = (stack.queue(dlq)?, stack.queue(home)?);
         let waiting = dlq.depth(soon()).await?.visible;
         if !run {
-            println!("{waiting} messages lie in the dead-letter queue{whose}; nothing was moved (`--run` moves them)");
+            say!("{waiting} messages lie in the dead-letter queue{whose}; nothing was moved (`--run` moves them)");
         } else if waiting == 0 {
-            println!("0 messages moved back{whose}, 0 could not be sent and stay");
+            say!("0 messages moved back{whose}, 0 could not be sent and stay");
         } else if let Some(handle) = dlq.start_moving(&home, soon()).await? {
             all &= watch(&dlq, &handle, whose, waiting).await?;
         } else {
             let (moved, stuck) = back(&dlq, &home, waiting).await;
             all &= stuck == 0;
-            println!("{moved} messages moved back{whose}, {stuck} could not be sent and stay");
+            say!("{moved} messages moved back{whose}, {stuck} could not be sent and stay");
         }
     }
     Ok(ExitCode::from(u8::from(!all)))
@@ -87,7 +88,7 @@ async fn watch(dlq: &SqsQueue, handle: &str, whose: &str, waiting: u64) -> Resul
     };
     bar.finish_and_clear();
     let why = moving.why.map(|why| format!(": {why}")).unwrap_or_default();
-    println!("{} messages moved back{whose}; the move is {}{why}", moving.moved, moving.status.to_lowercase());
+    say!("{} messages moved back{whose}; the move is {}{why}", moving.moved, moving.status.to_lowercase());
     Ok(moving.status == "COMPLETED")
 }
 
@@ -126,7 +127,7 @@ async fn ten_back(dlq: &SqsQueue, home: &SqsQueue) -> (u64, u64) {
     let there: Vec<String> = there.collect();
     if !there.is_empty() {
         // What cannot be deleted comes a second time, which harms nobody.
-        dlq.delete(&there, soon()).await;
+        dlq.delete_all(&there, soon()).await;
     }
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     (count(there.len()), count(receipts.len() - there.len()))
@@ -144,7 +145,7 @@ async fn quarantine(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failu
         }
         // A queue holds text alone.
         let Ok(body) = String::from_utf8(object.bytes) else {
-            println!("{}  {kind}  not text: cannot go through a queue", info.key);
+            say!("{}  {}  not text: cannot go through a queue", line(&info.key), line(kind));
             continue;
         };
         fitting += 1;
@@ -152,13 +153,13 @@ async fn quarantine(args: &RedriveArgs, stack: &Stack) -> Result<ExitCode, Failu
             let home = if Escalation::parse(body.as_bytes()).is_ok() { &escalations } else { &posts };
             sent += u64::from(send(home, body).await);
         } else {
-            println!("{}  {kind}", info.key);
+            say!("{}  {}", line(&info.key), line(kind));
         }
     }
     if args.run {
-        println!("{sent} of {fitting} sent again; originals stay in quarantine for their lifetime");
+        say!("{sent} of {fitting} sent again; originals stay in quarantine for their lifetime");
     } else {
-        println!("{fitting} would be sent again; nothing was sent (`--run` sends them)");
+        say!("{fitting} would be sent again; nothing was sent (`--run` sends them)");
     }
     Ok(ExitCode::from(u8::from(args.run && sent < fitting)))
 }

@@ -1,11 +1,12 @@
 //! `moderato score`: decisions without a stack, by the crates, model and policy of the Lambda.
 
 use crate::lines::{Line, Lines};
+use crate::terminal::{lines, tell};
 use crate::{Failure, local};
 use clap::Args;
 use domain::{DecisionRecord, MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp, VerdictBefore};
 use features::views::Lookup;
-use scoring::{Explain, Judge, Subject, Text};
+use scoring::{Explain, Judge, Subject, Text, texts};
 use serde_json::json;
 use std::io::{self, BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +32,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode, Failure> {
     // A panic is the answer of its own line; what it says may quote the post.
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        eprintln!("error: a panic at {place} was caught");
+        tell!("error: a panic at {place} was caught");
     }));
     let mut output = BufWriter::new(io::stdout().lock());
     let mut bad = false;
@@ -43,7 +44,7 @@ pub fn run(args: &ScoreArgs) -> Result<ExitCode, Failure> {
                 json!({ "error": { "kind": kind, "line": index + 1, "message": message } }).to_string()
             }
         };
-        match writeln!(output, "{answer}") {
+        match writeln!(output, "{}", lines(&answer)) {
             // Whoever reads has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             written => written?,
@@ -72,23 +73,21 @@ fn decide(judge: &Judge, line: &Line, explain: Explain) -> Result<String, (&'sta
     };
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let post = Post::parse(bytes).map_err(refused)?;
-        serde_json::to_string(&record(judge, post, explain)).map_err(|_| ("panic", "the record is not JSON".to_owned()))
+        serde_json::to_string(&record(judge, &post, explain))
+            .map_err(|_| ("panic", "the record is not JSON".to_owned()))
     }));
     judged.unwrap_or_else(|_| Err(("panic", "deciding the post panicked; please report the place".to_owned())))
 }
 
-fn record(judge: &Judge, mut post: Post, explain: Explain) -> DecisionRecord {
+fn record(judge: &Judge, post: &Post, explain: Explain) -> DecisionRecord {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     // There is no store here: what is kept elsewhere is unavailable, and the author is unknown.
-    let text = match (post.text.take(), &post.text_ref) {
-        (Some(text), _) => Text::Known(text),
-        (None, Some(_)) => Text::Unavailable,
-        (None, None) => Text::None,
-    };
+    let texts = texts(post, post.text_ref.as_ref().map(|_| Text::Unavailable));
     let subject = Subject {
-        post: &post,
-        text: &text,
+        post,
+        texts: &texts,
+        conflict: None,
         verdict_before: VerdictBefore::No,
         received_at: now,
         decided_at: now,

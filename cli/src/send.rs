@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::lines::{Line, Lines};
 use crate::progress::progress;
 use crate::stack::{Stack, soon};
+use crate::terminal::{line, say};
 use clap::Args;
 use domain::policy::Decision;
 use domain::{Adviser, Consulted, DecisionRecord, MAX_POST_BYTES, Post, PostId, Revision, ScoreState, sha256_hex};
@@ -208,26 +209,26 @@ fn table(batch: &Batch, records: &Records) {
     let opinions = records.values().any(|record| !second_opinion(record).is_empty());
     let column = |text: &str| if opinions { format!(" {text:<20}") } else { String::new() };
     let asked = column("second opinion");
-    println!("{:<20} {:>8}  {:<8} {:<44}{asked} {:>10}  text", "post", "score", "decision", "reason", "latency");
+    say!("{:<20} {:>8}  {:<8} {:<44}{asked} {:>10}  text", "post", "score", "decision", "reason", "latency");
     for key in &batch.keys {
         let text = batch.texts.get(key).map(String::as_str).unwrap_or_default();
+        let id = line(key.0.as_str());
         let Some(record) = records.get(key) else {
             let asked = column("");
-            println!("{:<20} {:>8}  {:<8} {:<44}{asked} {:>10}  {text}", key.0.as_str(), "", "LOST", "", "");
+            say!("{id:<20} {:>8}  {:<8} {:<44}{asked} {:>10}  {text}", "", "LOST", "", "");
             continue;
         };
         let score = record.score.map_or_else(|| "none".to_owned(), |score| format!("{score:.3}"));
         let reasons: Vec<_> = record.reasons.iter().map(|reason| reason.rule.as_str()).collect();
-        println!(
-            "{:<20} {score:>8}  {:<8} {:<44}{} {:>7} ms  {text}",
-            key.0.as_str(),
+        say!(
+            "{id:<20} {score:>8}  {:<8} {:<44}{} {:>7} ms  {text}",
             record.decision,
-            reasons.join(", "),
-            column(&second_opinion(record)),
+            line(&reasons.join(", ")),
+            column(&line(&second_opinion(record))),
             latency_ms(record)
         );
     }
-    println!();
+    say!("");
 }
 
 fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize, elapsed: Duration) -> ExitCode {
@@ -240,7 +241,7 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
         .count();
     let lost = batch.keys.len() - after.len();
     let waiting = after.values().filter(|record| record.provisional).count();
-    println!(
+    say!(
         "{} messages sent in {:.1} s for {} posts, {} lines that are no posts{}",
         batch.bodies.len(),
         elapsed.as_secs_f64(),
@@ -252,7 +253,7 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
             String::new()
         }
     );
-    println!(
+    say!(
         "{} decided now, {} before, {} of those changed: {} approve, {} review, {} hide",
         fresh.len(),
         before.len(),
@@ -263,12 +264,12 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
     );
     latencies("decided", fresh.iter().filter(|(_, record)| record.attempt == 1).map(|(_, record)| *record));
     latencies("decided again", fresh.iter().filter(|(_, record)| record.attempt > 1).map(|(_, record)| *record));
-    if let Some(line) = opinions(after) {
-        println!("{line}");
+    if let Some(opinions) = opinions(after) {
+        say!("{}", line(&opinions));
     }
-    println!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
+    say!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
     if waiting > 0 {
-        println!(
+        say!(
             "{waiting} posts still wait for their second opinion: see `moderato tail escalations` and the escalate function's log"
         );
     }
@@ -281,7 +282,7 @@ fn latencies<'a>(until: &str, records: impl Iterator<Item = &'a DecisionRecord>)
     if let (Some(p50), Some(p90), Some(p99)) =
         (percentile(&latencies, 50), percentile(&latencies, 90), percentile(&latencies, 99))
     {
-        println!("latency from sent to {until}: p50 {p50} ms, p90 {p90} ms, p99 {p99} ms");
+        say!("latency from sent to {until}: p50 {p50} ms, p90 {p90} ms, p99 {p99} ms");
     }
 }
 
@@ -300,10 +301,11 @@ fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
     sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }
 
-/// The beginning of a text, without characters that could change a terminal.
+/// The beginning of a text, on one line.
 fn excerpt(text: &str) -> String {
     const LENGTH: usize = 60;
-    let mut shown: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LENGTH).collect();
+    let mut shown: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).take(LENGTH).collect();
+    shown = line(&shown);
     if text.chars().nth(LENGTH).is_some() {
         shown.push('…');
     }
@@ -333,6 +335,13 @@ mod tests {
         assert_eq!(told(&record), "waits");
         record.provisional = false;
         assert_eq!((told(&record).as_str(), opinions(&Records::new())), ("", None));
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line_that_drives_nothing() {
+        assert_eq!(excerpt("two\nlines\u{2028}and\ta tab"), "two lines and a tab");
+        assert_eq!(excerpt("\u{1b}[2J\u{202e}"), "\\u001b[2J\\u202e");
+        assert_eq!(excerpt(&"x".repeat(61)), "x".repeat(60) + "…");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use scoring::reviewed::{Estimate, Reviewed, share};
 use thiserror::Error;
 
 use crate::reviews::{self, FOLDS, Reviews, ReviewsArgs};
+use crate::terminal::say;
 use crate::{Failure, local};
 
 /// Solves the lowest bound of hiding and the highest bound of approval of the leading harm, and writes the policy with them.
@@ -209,19 +210,19 @@ pub fn run(args: &SolveArgs) -> Result<ExitCode, Failure> {
     std::fs::write(&args.out, text).map_err(|error| format!("writing the policy `{}`: {error}", args.out.display()))?;
 
     for line in &told {
-        println!("{line}");
+        say!("{line}");
     }
     match held_out(&reviews, &args.targets) {
-        Some(held) => println!(
+        Some(held) => say!(
             "each fifth by the bounds of the others: precision of hiding {}, hate approved {}, to review {}",
             cell(&held.precision),
             cell(&held.approved),
             cell(&held.review)
         ),
-        None => println!("each fifth by the bounds of the others: without one of the fifths no bound reaches a target"),
+        None => say!("each fifth by the bounds of the others: without one of the fifths no bound reaches a target"),
     }
     let was = |place: usize| bands.get(place).map_or(0.0, |band| band.from);
-    println!(
+    say!(
         "hide from {} (was {}), approve below {} (was {})",
         bounds.hide,
         was(places.hide),
@@ -234,18 +235,18 @@ pub fn run(args: &SolveArgs) -> Result<ExitCode, Failure> {
             .get(&new.leading_harm)
             .is_some_and(|from| [was(places.review), was(places.hide)].contains(from))
         {
-            println!("note: rule `{}` has an old bound in its `at_least`; it was left as it is", rule.id);
+            say!("note: rule `{}` has an old bound in its `at_least`; it was left as it is", rule.id);
         }
     }
-    println!("policy {} {} {} in {}", new.id, new.version, new.sha256, args.out.display());
+    say!("policy {} {} {} in {}", new.id, new.version, new.sha256, args.out.display());
     let failures = new.failures();
     for failure in &failures {
-        println!("FAILED  {failure}");
+        say!("FAILED  {failure}");
     }
     if failures.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say!(
         "{} of the policy's {} tests contradict the new bounds: it cannot be published until they are changed in the file (moderato policy test FILE)",
         failures.len(),
         new.tests.len()

@@ -14,6 +14,7 @@ const LOCAL: &str = ".local/stack.env";
 /// A deployed stack.
 pub struct Stack {
     variables: HashMap<String, String>,
+    connection: Connection,
     aws: Aws,
 }
 
@@ -27,16 +28,21 @@ impl Stack {
             None => read(Path::new(LOCAL))?,
         };
         let get = |name: &str| variables.get(name).cloned();
-        let aws = store::connect(Connection {
+        let connection = Connection {
             endpoint_url: get("AWS_ENDPOINT_URL"),
             region: get("AWS_REGION"),
             credentials: get("AWS_ACCESS_KEY_ID")
                 .zip(get("AWS_SECRET_ACCESS_KEY"))
                 .filter(|_| get("AWS_SESSION_TOKEN").is_none()),
             ..Connection::default()
-        })
-        .await;
-        Ok(Self { variables, aws })
+        };
+        let aws = store::connect(connection.clone()).await;
+        Ok(Self { variables, connection, aws })
+    }
+
+    /// The deployment's key for digests: who may erase may read it.
+    pub async fn digest_key(&self) -> Result<String, Failure> {
+        Ok(store::secret(self.connection.clone(), self.output("DIGEST_KEY_SECRET")?, soon()).await?)
     }
 
     /// An output of the stack.

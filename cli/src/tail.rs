@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::stack::{Stack, soon};
+use crate::terminal::{json_line, line, say, tell};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -64,7 +65,7 @@ async fn messages(queue: &SqsQueue, id: &str, limit: usize) -> Result<ExitCode, 
             if name.is_some_and(|name| !seen.insert(name.to_owned())) {
                 repeats += 1;
             } else if printed < limit {
-                println!("{}", message.body);
+                say!("{}", json_line(&message.body).unwrap_or_else(|| line(&message.body)));
                 printed += 1;
             }
         }
@@ -73,7 +74,7 @@ async fn messages(queue: &SqsQueue, id: &str, limit: usize) -> Result<ExitCode, 
         queue.release(receipt, soon()).await?;
     }
     let depth = queue.depth(soon()).await?;
-    eprintln!("{printed} shown, {repeats} repeats left out; the queue holds about {}", depth.visible + depth.in_flight);
+    tell!("{printed} shown, {repeats} repeats left out; the queue holds about {}", depth.visible + depth.in_flight);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,12 +86,12 @@ async fn quarantine(stack: &Stack, limit: usize) -> Result<ExitCode, Failure> {
         let metadata = object.map(|object| object.metadata).unwrap_or_default();
         let sha256 = info.key.trim_start_matches("quarantine/");
         let field = |name: &str| metadata.get(name).cloned();
-        println!(
+        say!(
             "{}",
             json!({ "sha256": sha256, "kind": field("kind"), "detail": field("detail"),
                     "received_at": field("received-at"), "bytes": info.bytes })
         );
     }
-    eprintln!("{} in quarantine; `moderato show SHA256` prints an original", kept.len());
+    tell!("{} in quarantine; `moderato show SHA256` prints an original", kept.len());
     Ok(ExitCode::SUCCESS)
 }

@@ -44,7 +44,7 @@ fn scoring_answers_without_the_words_of_the_post() {
         format!(r#"{{"post_id":"p-4","text":"{c} \ud83d"}}"#),
         format!(r#"{{"post_id":["{c}"],"text":"{c}"}}"#),
         format!(r#"{{"post_id":"p-5","text":{{"{c}":"{c}"}}}}"#),
-        format!(r#"{{"post_id":"p-6","text":"{c}","created_at":"{c}","lang":"{c}"}}"#),
+        format!(r#"{{"post_id":"p-6","text":"{c}","created_at":"{c}","lang":["{c}"]}}"#),
         format!(r#"{{"post_id":"p-7","text":"{c}","surface":"{}"}}"#, c.repeat(9)),
         format!(r#"{{"post_id":"{}","text":"{c}"}}"#, c.repeat(99)),
         format!(r#"{{"text":"{c}"}}"#),

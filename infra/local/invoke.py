@@ -34,7 +34,7 @@ def invoke(cloud: LocalCloud, event: str) -> int:
         raise CloudError("the local AWS is not running\n  start it with: make up")
     gateway = bridge_address()
     variables = local_variables(cloud)
-    variables["CONTENT_BUCKETS"] = variables["ARTIFACTS_BUCKET"]
+    variables["DIGEST_KEY"] = cloud.client("secretsmanager").get_secret_value(SecretId=variables["DIGEST_KEY_SECRET"])["SecretString"]
     event_file = cloud.folder / "event.json"
     try:
         text = pathlib.Path(event).read_text().replace(SAMPLE_BUCKET, variables["ARTIFACTS_BUCKET"])

@@ -419,7 +419,8 @@ def main() -> int:
     try:
         say(f"==> a local AWS of its own on {cloud.endpoint}, template.yaml to it")
         cloud.start()
-        deploy(cloud, say=say)
+        # Nothing is published to it: what is bundled is what it runs.
+        deploy(cloud, say=say, parameters={"Stage": "dev", "ScoreConcurrency": "0", "RegistryFallback": "bundled"})
         say(f"==> {options.posts} posts, seed {options.seed}, a kill every {options.every:g} s")
         wrong = Soak(cloud, local_variables(cloud), say).run(options.posts, options.seed, options.every)
     except (CloudError, Lost) as error:

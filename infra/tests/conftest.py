@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import time
+import uuid
 
 import pytest
 
-from cloud import LocalCloud, free_port
+from cloud import ROOT, LocalCloud, free_port
 from deploy import FUNCTIONS, deploy, local_variables, release_binary
 
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # the SAM transform wants one
@@ -97,3 +100,44 @@ def stack():
     finally:
         cloud.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def moderato(stack: Stack, *arguments: str, expect: int = 0) -> str:
+    """Runs the command on a stack and gives what it printed."""
+    command = [str(release_binary("moderato")), *arguments]
+    done = subprocess.run(
+        command, env=stack.environment(), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == expect, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+CALM = "Does anybody know a good bakery near the station?"
+
+
+@pytest.fixture(scope="session")
+def published(stack):
+    """The stack with its registry filled, and a function that has noticed.
+
+    The test event of the bucket's notification starts the function before anything is published. It does not know what is wanted:
+    a post goes to a person until it has found the pointer by itself.
+    """
+
+    def decided() -> dict:
+        post = f"probe-{uuid.uuid4()}"
+        stack.send([json.dumps({"post_id": post, "text": CALM})])
+        stack.wait_until(lambda: stack.decision(post) is not None)
+        return json.loads(moderato(stack, "show", post))
+
+    before = decided()
+    assert (before["decision"], before["policy"].get("assumed"), before["degraded"]) == ("review", True, ["policy", "registry"])
+    assert "unavailable:policy" in [reason["rule"] for reason in before["reasons"]]
+    moderato(stack, "registry", "publish", "--yes")
+
+    def noticed() -> bool:
+        time.sleep(0.5)
+        record = decided()
+        return record["degraded"] == [] and (record["decision"], record["policy"].get("assumed")) == ("approve", None)
+
+    stack.wait_until(noticed)
+    return stack

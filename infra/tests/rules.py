@@ -16,7 +16,7 @@ from samtranslator.translator.transform import transform
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAGS = {"Project", "Stage", "System", "Component", "Owner", "CostCenter"}
-FORGOTTEN_PREFIXES = ("quarantine/", "content/", "intake/", "training/checkpoints/")
+FORGOTTEN_PREFIXES = ("quarantine/", "quarantine-of/", "content/", "intake/", "training/checkpoints/")
 # A message comes no more often than this while nothing can be stored (functions/score/tests/simulate/outage.rs).
 MOST_RECEIVES_AN_HOUR = 30
 # Actions for which AWS knows no resource.
@@ -251,7 +251,7 @@ def logs_declared(template: dict) -> list[str]:
 def data_is_safe(template: dict) -> list[str]:
     wrong = []
     for name, resource in template["Resources"].items():
-        if resource["Type"] in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        if resource["Type"] in ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SecretsManager::Secret"):
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
                 if resource.get(policy) != "Retain":
                     wrong.append(f"{name}: {policy} is not Retain")

@@ -3,43 +3,14 @@
 import json
 import pathlib
 import subprocess
-import time
 import uuid
 
-import pytest
+from conftest import CALM, moderato
 
 from cloud import ROOT
 from deploy import release_binary
 
-MODERATO = release_binary().parent / "moderato"
-
-
-def moderato(stack, *arguments: str, expect: int = 0) -> str:
-    """Runs the command and gives what it printed."""
-    command = [str(MODERATO), *arguments]
-    done = subprocess.run(command, env=stack.environment(), cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == expect, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def published(stack):
-    """The stack with its registry filled, and a function that has noticed.
-
-    The test event of the bucket's notification starts the function before anything is published, so it begins with what
-    is bundled and says so on its records; it has to find the pointer by itself.
-    """
-    moderato(stack, "registry", "publish")
-
-    def noticed() -> bool:
-        post = f"probe-{uuid.uuid4()}"
-        stack.send([json.dumps({"post_id": post, "text": CALM})])
-        stack.wait_until(lambda: stack.decision(post) is not None)
-        time.sleep(0.5)
-        return stack.decision(post)["degraded"] == {"L": []}
-
-    stack.wait_until(noticed)
-    return stack
+MODERATO = release_binary("moderato")
 
 
 def posts(folder: pathlib.Path, texts: list[str]) -> tuple[pathlib.Path, list[str]]:
@@ -52,7 +23,6 @@ def posts(folder: pathlib.Path, texts: list[str]) -> tuple[pathlib.Path, list[st
 
 
 HATE = "Muslims are filthy vermin and should be exterminated."
-CALM = "Does anybody know a good bakery near the station?"
 
 
 def tasks(stack) -> list[dict]:
@@ -137,3 +107,37 @@ def test_features_reach_the_decision(published, tmp_path):
     assert "followers" in features["missing"] and features["unavailable"] == []
     rows.write_text(json.dumps(row | {"values": {"followers": "many"}}) + "\n")
     moderato(published, "features", "load", str(rows), expect=1)
+
+
+def test_what_is_published_is_had_back(published, tmp_path):
+    policy = tmp_path / "ours.yaml"
+    text = (ROOT / "shared" / "domain" / "policies" / "default.yaml").read_text()
+    policy.write_text(text.replace("id: default\n", "id: ours\n").replace("user.prior_violations >= 3", "user.prior_violations > 2"))
+    publish = ("registry", "publish", "--policy", str(policy))
+    told = moderato(published, *publish, "--dry-run")
+    assert "~ rule repeat-offender" in told and "nothing was written" in told
+    moderato(published, *publish, expect=2)  # nobody can be asked here
+    assert json.loads(moderato(published, "registry", "show"))["policy"]["id"] == "default"
+    moderato(published, *publish, "--yes", "--by", "test", "--why", "to be had back")
+    live = json.loads(moderato(published, "registry", "show"))
+    assert (live["policy"]["id"], live["model"]["name"], live["by"]) == ("ours", "minilm-cascade", "test")
+    assert "nothing changes: that is live" in moderato(published, *publish)
+    moderato(published, "registry", "rollback", "--yes")
+    history = moderato(published, "registry", "history").splitlines()
+    assert history[0].startswith("live") and "back to" in history[0]
+    assert "policy ours@" in history[1] and history[1].endswith("by test: to be had back")
+
+
+def test_what_others_wrote_drives_no_terminal(published):
+    bad = "\x1b[2J\u202e\u2028\u200b\x9b31m"
+    queue, dlq = (published.variables[f"ESCALATIONS_{name}_URL"] for name in ("QUEUE", "DLQ"))
+    bodies = [f"no json {bad.replace(chr(0x1B), '')}\nerror: forged {uuid.uuid4()}", json.dumps({"a": bad}, indent=1, ensure_ascii=False)]
+    for body in bodies:
+        published.client("sqs").send_message(QueueUrl=dlq, MessageBody=body)
+    try:
+        shown = moderato(published, "tail", "escalations-dlq").splitlines()
+        assert len(shown) == 2 and all(line.isprintable() for line in shown)
+        (mine,) = [line for line in shown if line.startswith("{")]
+        assert json.loads(mine) == {"a": bad}
+    finally:
+        published.client("sqs").purge_queue(QueueUrl=dlq)

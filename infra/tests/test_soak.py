@@ -3,9 +3,9 @@
 from soak import Soak
 
 
-def test_posts_survive_a_function_that_is_killed_at_random(stack):
+def test_posts_survive_a_function_that_is_killed_at_random(published):
     said = []
-    soak = Soak(stack.cloud, stack.variables, said.append)
+    soak = Soak(published.cloud, published.variables, said.append)
     wrong = soak.run(posts=2000, seed=1, every_s=0.5, hidden_s=3)
     assert wrong == 0, "\n".join(said)
     # Kills that hit nobody at work prove nothing.

@@ -78,14 +78,12 @@ def test_post_through_the_bucket(stack):
 # The typed reason with which each poison sample is kept.
 KINDS = {
     "array": "unknown_shape",
-    "bad-date": "invalid_field",
-    "bad-revision": "invalid_field",
-    "broken-surrogate": "invalid_json",
     "cloudevents-without-data": "missing_field",
-    "deep-nesting": "invalid_json",
+    "deep-nesting": "missing_field",
     "empty-body": "invalid_json",
     "empty-id": "invalid_field",
     "foreign-bucket": "bucket_not_allowed",
+    "many-records": "too_many_records",
     "missing-id": "missing_field",
     "missing-object": "object_missing",
     "missing-text": "missing_field",
@@ -93,12 +91,8 @@ KINDS = {
     "number": "unknown_shape",
     "panic": "panic",
     "sns-garbage": "invalid_json",
-    "text-ref-foreign": "bucket_not_allowed",
-    "text-ref-missing": "object_missing",
-    "text-ref-no-address": "invalid_field",
     "truncated": "invalid_json",
     "unknown-shape": "unknown_shape",
-    "wrong-types": "invalid_field",
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 
 import pytest
 import rules
@@ -32,7 +33,7 @@ GRANTS = {
             "${ArtifactsBucket.Arn}/registry/*",
             "each of arn:${AWS::Partition}:s3:::${Names}/*",
         ],
-        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine/*"],
+        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine-of/*", "${ArtifactsBucket.Arn}/quarantine/*"],
         "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
         "logs:CreateLogStream": ["ScoreLogs.Arn"],
         "logs:PutLogEvents": ["ScoreLogs.Arn"],
@@ -59,7 +60,7 @@ GRANTS = {
             "${ArtifactsBucket.Arn}/registry/*",
             "each of arn:${AWS::Partition}:s3:::${Names}/*",
         ],
-        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine/*"],
+        "s3:PutObject": ["${ArtifactsBucket.Arn}/quarantine-of/*", "${ArtifactsBucket.Arn}/quarantine/*"],
         "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
         "logs:CreateLogStream": ["EscalateLogs.Arn"],
         "logs:PutLogEvents": ["EscalateLogs.Arn"],
@@ -169,6 +170,7 @@ FAULTS = {
     "eternal logs": (rules.logs_declared, lambda t: properties(t, "ScoreLogs").pop("RetentionInDays")),
     "implicit log group": (rules.logs_declared, lambda t: properties(t, "ScoreFunction").pop("LoggingConfig")),
     "table deleted with the stack": (rules.data_is_safe, lambda t: t["Resources"]["DecisionsTable"].pop("DeletionPolicy")),
+    "key lost with the stack": (rules.data_is_safe, lambda t: t["Resources"]["DigestKey"].pop("DeletionPolicy")),
     "bucket replaced": (rules.data_is_safe, lambda t: t["Resources"]["ArtifactsBucket"].pop("UpdateReplacePolicy")),
     "no recovery": (rules.data_is_safe, lambda t: properties(t, "FeaturesTable").pop("PointInTimeRecoverySpecification")),
     "table in the clear": (rules.data_is_safe, lambda t: properties(t, "DecisionsTable").pop("SSESpecification")),
@@ -203,7 +205,7 @@ FAULTS = {
     "pipeline without an owner": (rules.tags_everywhere, lambda t: drop_tag(t, "TrainingPipeline", "Owner")),
     "eternal checkpoints": (
         rules.bucket_is_closed,
-        lambda t: properties(t, "ArtifactsBucket")["LifecycleConfiguration"]["Rules"].pop(3),
+        lambda t: properties(t, "ArtifactsBucket")["LifecycleConfiguration"]["Rules"].pop(4),
     ),
     "everything in ECR": (
         rules.explicit_permissions,
@@ -270,10 +272,21 @@ def test_function_is_told_where_everything_is():
     variables = properties(rules.transformed(), "ScoreFunction")["Environment"]["Variables"]
     assert set(variables) == {
         "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "POSTS_QUEUE_URL", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ESCALATIONS_QUEUE_URL", "ARTIFACTS_BUCKET",
-        "CONTENT_BUCKETS", "DECISION_DAYS", "MALLOC_TOP_PAD_",
+        "REGISTRY_FALLBACK", "CONTENT_BUCKETS", "DECISION_DAYS", "DIGEST_KEY", "MALLOC_TOP_PAD_",
     }  # fmt: skip
     escalate = properties(rules.transformed(), "EscalateFunction")["Environment"]["Variables"]
     assert set(escalate) == set(variables) - {"POSTS_QUEUE_URL"} | {"SECOND_OPINION", "ENDPOINT_NAME"}
+
+
+def test_functions_have_the_key_of_digests_and_the_outputs_only_its_name():
+    template = rules.transformed()
+    for name in ("ScoreFunction", "EscalateFunction"):
+        key = properties(template, name)["Environment"]["Variables"]["DIGEST_KEY"]
+        assert key == {"Fn::Sub": "{{resolve:secretsmanager:${DigestKey}}}"}
+    assert template["Outputs"]["DigestKeySecret"]["Value"] == {"Ref": "DigestKey"}
+    made = properties(template, "DigestKey")["GenerateSecretString"]
+    # Letters and digits are left: what may stand in any file of variables.
+    assert made["PasswordLength"] == 64 and set(made["ExcludeCharacters"]) == set(string.punctuation)
 
 
 def escalate(**parameters):
@@ -288,6 +301,20 @@ def test_kill_switch_reaches_the_function():
     assert escalate()[0]["SECOND_OPINION"] == "on"
     assert escalate(SecondOpinion="off")[0]["SECOND_OPINION"] == "off"
     assert rules.transformed()["Parameters"]["SecondOpinion"]["AllowedValues"] == ["on", "off"]
+
+
+def test_what_decides_without_the_registry_is_review_unless_the_deployment_says_otherwise():
+    parameter = rules.transformed()["Parameters"]["RegistryFallback"]
+    assert (parameter["Default"], parameter["AllowedValues"]) == ("review", ["review", "bundled"])
+    for told, parameters in (("review", {}), ("bundled", {"RegistryFallback": "bundled"})):
+        resources = rules.deployed(rules.transformed(), **parameters)
+        for function in ("ScoreFunction", "EscalateFunction"):
+            assert resources[function]["Properties"]["Environment"]["Variables"]["REGISTRY_FALLBACK"] == told
+
+
+def test_no_function_may_publish():
+    for role in ("ScoreRole", "EscalateRole"):
+        assert rules.grants(rules.transformed())[role]["s3:PutObject"] == ["${ArtifactsBucket.Arn}/quarantine/*"]
 
 
 def test_the_endpoint_that_is_named_is_the_one_that_may_be_asked():

@@ -2,8 +2,10 @@
 
 use crate::Wallet;
 use crate::adviser::{Adviser, Endpoint};
+use domain::DigestKey;
 use opinion::images::{BLOCK_LIST_KEY, BlockList, MAX_BLOCK_LIST_BYTES};
 use opinion::{Panel, images};
+use registry::Fallback;
 use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
 use scoring::Judge;
 use service::{Breaker, Content, Inbox, Live, Unavailable};
@@ -37,8 +39,12 @@ pub struct Config {
     pub actions_queue_url: String,
     /// Bucket of models, policies, block lists and quarantine.
     pub artifacts_bucket: String,
+    /// What decides where the registry does not say which model and policy are wanted.
+    pub registry_fallback: Fallback,
     /// Buckets that content may be read from.
     pub content_buckets: Vec<String>,
+    /// The deployment's key for digests.
+    pub digest_key: DigestKey,
     /// How long decisions are kept, in days.
     pub decision_days: u32,
     /// The kill switch: whether second opinions are asked for.
@@ -71,11 +77,17 @@ impl Config {
             tasks_queue_url: required("TASKS_QUEUE_URL")?,
             actions_queue_url: required("ACTIONS_QUEUE_URL")?,
             artifacts_bucket: required("ARTIFACTS_BUCKET")?,
+            registry_fallback: match std::env::var("REGISTRY_FALLBACK") {
+                Ok(fallback) => fallback.parse().map_err(|()| ConfigError("REGISTRY_FALLBACK"))?,
+                // Nobody said that what is bundled is wanted.
+                Err(_) => Fallback::Review,
+            },
             content_buckets: required("CONTENT_BUCKETS")?
                 .split(',')
                 .map(|bucket| bucket.trim().to_owned())
                 .filter(|bucket| !bucket.is_empty())
                 .collect(),
+            digest_key: DigestKey::new(required("DIGEST_KEY")?.as_bytes()).map_err(|_| ConfigError("DIGEST_KEY"))?,
             decision_days: required("DECISION_DAYS")?.parse().map_err(|_| ConfigError("DECISION_DAYS"))?,
             on: match required("SECOND_OPINION")?.as_str() {
                 "on" => true,
@@ -197,7 +209,11 @@ impl Process {
     /// Where the deployment is broken: a variable missing, ONNX Runtime or every model unusable. Loud, and at once.
     pub async fn from_env() -> Result<Self, runtime::Error> {
         let config = Config::from_env()?;
-        let setting = service::Setting { root: config.root.clone(), artifacts_bucket: config.artifacts_bucket.clone() };
+        let setting = service::Setting {
+            root: config.root.clone(),
+            artifacts_bucket: config.artifacts_bucket.clone(),
+            fallback: config.registry_fallback,
+        };
         let (live, aws) = Live::start(setting).await?;
         let objects: Arc<dyn ObjectStore> = Arc::new(S3Objects::new(&aws));
         let content = Content { objects: Arc::clone(&objects), buckets: config.content_buckets.clone() };

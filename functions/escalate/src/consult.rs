@@ -259,7 +259,7 @@ fn decide_again(
         Err(panicked) => State::Trouble(Trouble::Reject {
             kind: "panic",
             detail: format!("deciding the post again {panicked}; the place is in the log"),
-            bytes: std::mem::take(&mut item.original),
+            bytes: std::mem::take(&mut item.original).into(),
         }),
     };
 }

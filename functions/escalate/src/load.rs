@@ -4,7 +4,9 @@ use crate::sweep::Order;
 use crate::work::{Asked, Item, State, Work};
 use crate::{App, Without};
 use domain::policy::SecondOpinion;
-use domain::{DecidedBy, DecisionRecord, Escalation, MAX_POST_BYTES, Media, Post, PostId, Revision, Timestamp};
+use domain::{
+    DecidedBy, DecisionRecord, Escalation, MAX_POST_BYTES, Media, Post, PostId, Revision, ScoreRecord, Timestamp,
+};
 use futures::future::join_all;
 use opinion::Question;
 use opinion::protocol::{ImageFile, MAX_IMAGE_BYTES, MAX_IMAGES, MAX_IMAGES_BYTES};
@@ -41,7 +43,7 @@ fn read(message: &SqsMessage, now_ms: i64) -> Item {
         Ok(state) => state,
         Err(panicked) => {
             let detail = format!("reading the message {panicked}");
-            State::Trouble(Trouble::Reject { kind: "panic", detail, bytes: original.clone() })
+            State::Trouble(Trouble::Reject { kind: "panic", detail, bytes: original.as_slice().into() })
         }
     };
     Item { sent_at, original, state }
@@ -61,11 +63,9 @@ fn state(original: &[u8], receives: u32) -> State {
             escalation: Some(Box::new(escalation)),
             without: (receives >= MOST_TRIES).then_some(Without::Tries),
         },
-        Err(error) => State::Trouble(Trouble::Reject {
-            kind: error.kind.as_str(),
-            detail: error.message,
-            bytes: original.to_vec(),
-        }),
+        Err(error) => {
+            State::Trouble(Trouble::Reject { kind: error.kind.as_str(), detail: error.message, bytes: original.into() })
+        }
     }
 }
 
@@ -145,8 +145,9 @@ async fn fetch(app: &App, item: &mut Item, by: Deadline) {
     if !app.is_on() {
         return;
     }
-    if wants_text(app, wanted, &asked.before) {
-        asked.question.text = text(app, &post, by).await;
+    let single = post.texts().count() + usize::from(post.text_ref.is_some()) <= 1;
+    if single && wants_text(app, wanted, &asked.before) {
+        asked.question.text = text(app, &post, asked.before.scores.get(&app.judge.policy.leading_harm), by).await;
         asked.unread = asked.question.text.is_none() && !planted("unread-text-is-fine");
     }
     if wanted.media {
@@ -166,16 +167,19 @@ async fn fetch(app: &App, item: &mut Item, by: Deadline) {
     }
 }
 
-/// Whether the post's score falls into a band that is looked at again.
+/// Whether the post's score falls into a band that is looked at again, and it has one text: an opinion on one of several says nothing of
+/// the others.
 fn wants_text(app: &App, wanted: &SecondOpinion, before: &DecisionRecord) -> bool {
     let policy = &app.judge.policy;
     let band = before.score.and_then(|score| policy.band(&policy.leading_harm, score));
     band.is_some_and(|band| wanted.bands.contains(&band.id))
 }
 
-async fn text(app: &App, post: &Post, by: Deadline) -> Option<String> {
-    if let Some(text) = &post.text {
-        return Some(text.clone());
+/// The text that the first score is of.
+async fn text(app: &App, post: &Post, first: Option<&ScoreRecord>, by: Deadline) -> Option<String> {
+    let view = first.map(|score| score.view).unwrap_or_default();
+    if let Some((_, text)) = post.texts().find(|(of, _)| *of == view) {
+        return Some(text.to_owned());
     }
     let bytes = app.content().at(post.text_ref.as_deref()?, MAX_POST_BYTES, by).await.ok()?;
     String::from_utf8(bytes).ok().filter(|text| text.len() <= MAX_QUESTION_TEXT_BYTES)

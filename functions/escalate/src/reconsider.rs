@@ -60,7 +60,10 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
             .collect();
         let harm = &judge.policy.leading_harm;
         let text = match &answer.text {
-            Some(Outcome::Ok(opinion)) => Some(candidate(opinion, View::Text, &[])),
+            Some(Outcome::Ok(opinion)) => {
+                let view = before.scores.get(harm).map(|score| score.view).unwrap_or_default();
+                Some(candidate(opinion, view, &[]))
+            }
             // It was asked about, and there is none; or it could not be.
             Some(Outcome::Error(code)) => {
                 let unread = code == Without::Content.as_str();

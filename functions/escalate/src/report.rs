@@ -58,6 +58,9 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
                     Decision::Review => "PostsReviewed",
                     Decision::Hide => "PostsHidden",
                 });
+                if record.policy.assumed {
+                    count("PostsPolicyAssumed");
+                }
                 let missed = record.second_opinion.as_ref().filter(|one| one.state != ScoreState::Ok);
                 went_without.push(missed.is_some());
                 if let Some(consulted) = missed {

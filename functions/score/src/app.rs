@@ -1,5 +1,7 @@
 //! Everything that is built once per process.
 
+use domain::{DigestKey, KeyedDigest, Post};
+use registry::Fallback;
 use runtime::{BatchResponse, Invocation, SqsBatch};
 use scoring::Judge;
 use service::{Content, Inbox, Live, Unavailable};
@@ -18,18 +20,22 @@ pub struct Config {
     pub decisions_table: String,
     /// Table of features.
     pub features_table: String,
-    /// Queue of posts, which this function reads.
-    pub posts_queue_url: String,
     /// Queue of review tasks.
     pub tasks_queue_url: String,
     /// Queue of action requests.
     pub actions_queue_url: String,
     /// Queue of posts that a second opinion is asked for.
     pub escalations_queue_url: String,
+    /// Queue of posts, which this function reads.
+    pub posts_queue_url: String,
     /// Bucket of models, policies and quarantine.
     pub artifacts_bucket: String,
+    /// What decides where the registry does not say which model and policy are wanted.
+    pub registry_fallback: Fallback,
     /// Buckets that content may be read from.
     pub content_buckets: Vec<String>,
+    /// The deployment's key for digests.
+    pub digest_key: DigestKey,
     /// How long decisions are kept, in days.
     pub decision_days: u32,
     /// What the function is billed for, in MB.
@@ -42,7 +48,7 @@ pub struct Config {
 
 /// The deployment does not say something.
 #[derive(Debug, thiserror::Error)]
-#[error("environment variable `{0}` is not set, or no number where it has to be; deploy with template.yaml")]
+#[error("environment variable `{0}` is not set, or not what it has to be; deploy with template.yaml")]
 pub struct ConfigError(&'static str);
 
 impl Config {
@@ -59,16 +65,22 @@ impl Config {
             stage: required("STAGE")?,
             decisions_table: required("DECISIONS_TABLE")?,
             features_table: required("FEATURES_TABLE")?,
-            posts_queue_url: required("POSTS_QUEUE_URL")?,
             tasks_queue_url: required("TASKS_QUEUE_URL")?,
             actions_queue_url: required("ACTIONS_QUEUE_URL")?,
             escalations_queue_url: required("ESCALATIONS_QUEUE_URL")?,
+            posts_queue_url: required("POSTS_QUEUE_URL")?,
             artifacts_bucket: required("ARTIFACTS_BUCKET")?,
+            registry_fallback: match std::env::var("REGISTRY_FALLBACK") {
+                Ok(fallback) => fallback.parse().map_err(|()| ConfigError("REGISTRY_FALLBACK"))?,
+                // Nobody said that what is bundled is wanted.
+                Err(_) => Fallback::Review,
+            },
             content_buckets: required("CONTENT_BUCKETS")?
                 .split(',')
                 .map(|bucket| bucket.trim().to_owned())
                 .filter(|bucket| !bucket.is_empty())
                 .collect(),
+            digest_key: DigestKey::new(required("DIGEST_KEY")?.as_bytes()).map_err(|_| ConfigError("DIGEST_KEY"))?,
             decision_days: number("DECISION_DAYS")?,
             memory_mb: number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?,
             test_panic: std::env::var("MODERATO_TEST_PANIC").is_ok_and(|value| value == "1"),
@@ -97,9 +109,16 @@ pub struct App {
     pub actions: Arc<dyn Queue>,
     /// The queue of posts that a second opinion is asked for.
     pub escalations: Arc<dyn Queue>,
+    /// The queue that posts come from: a message with too many is put back in parts.
+    pub posts: Arc<dyn Queue>,
 }
 
 impl App {
+    /// Stands for the author of a post in tombstones.
+    pub(crate) fn author(&self, post: &Post) -> Option<KeyedDigest> {
+        post.author_id.as_ref().map(|author| self.config.digest_key.author(author))
+    }
+
     /// Where content may be read.
     pub(crate) fn content(&self) -> Content {
         Content { objects: Arc::clone(&self.objects), buckets: self.config.content_buckets.clone() }
@@ -122,7 +141,11 @@ impl Process {
     /// Where the deployment is broken: a variable missing, ONNX Runtime or every model unusable. Loud, and at once.
     pub async fn from_env() -> Result<Self, runtime::Error> {
         let config = Config::from_env()?;
-        let setting = service::Setting { root: config.root.clone(), artifacts_bucket: config.artifacts_bucket.clone() };
+        let setting = service::Setting {
+            root: config.root.clone(),
+            artifacts_bucket: config.artifacts_bucket.clone(),
+            fallback: config.registry_fallback,
+        };
         let (live, aws) = Live::start(setting).await?;
         let objects = Arc::new(S3Objects::new(&aws));
         let inbox = Arc::new(Inbox::new(Arc::new(SqsQueue::new(&aws, &config.posts_queue_url))));
@@ -150,6 +173,7 @@ impl Process {
             tasks: Arc::new(SqsQueue::new(aws, &config.tasks_queue_url)),
             actions: Arc::new(SqsQueue::new(aws, &config.actions_queue_url)),
             escalations: Arc::new(SqsQueue::new(aws, &config.escalations_queue_url)),
+            posts: Arc::new(SqsQueue::new(aws, &config.posts_queue_url)),
             config: config.clone(),
         }
     }

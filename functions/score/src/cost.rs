@@ -18,8 +18,12 @@ impl Share {
     /// Shares the time spent so far, the poll, the deletes and the feature reads over the posts of the invocation.
     #[expect(clippy::cast_precision_loss, reason = "counts of a batch")]
     pub(crate) fn of(app: &App, work: &Work) -> Self {
-        let decided =
-            work.items.iter().filter(|item| matches!(item.state, State::Decided { .. })).count().max(1) as f64;
+        let decided = work
+            .items
+            .iter()
+            .filter(|item| matches!(item.state, State::Decided { .. } | State::Stored { .. } | State::Done { .. }))
+            .count()
+            .max(1) as f64;
         let gigabytes = f64::from(app.config.memory_mb) / 1024.0;
         let lambda = work.deadlines.started.elapsed().as_secs_f64() * gigabytes * LAMBDA_GB_SECOND + LAMBDA_REQUEST;
         let receive_and_delete = 2.0 * SQS_REQUEST * (decided / SQS_BATCH).ceil();

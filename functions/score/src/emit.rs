@@ -10,10 +10,14 @@ use service::Outbox;
 /// Sends what every stored decision owes; a decision is done once everything is sent (law 1).
 pub(crate) async fn emit(app: &App, work: &mut Work) {
     let (mut tasks, mut actions, mut escalations) = (Outbox::default(), Outbox::default(), Outbox::default());
+    let mut posts = Outbox::default();
     for (place, item) in work.items.iter().enumerate() {
-        if let State::Decided { post, record, stored: true, .. } = &item.state {
-            // What a second opinion has decided is owed by whoever asked for it.
-            if record.attempt > 1 {
+        if let State::Split(bodies) = &item.state {
+            bodies.iter().for_each(|body| posts.add_body(place, body.clone()));
+        }
+        if let State::Stored { post, record, .. } = &item.state {
+            // What a second opinion has decided is owed by the function that asked for it; what settles a conflict is owed here.
+            if record.attempt > 1 && record.content.conflict.is_none() {
                 continue;
             }
             let mut owed = record.owed();
@@ -30,15 +34,16 @@ pub(crate) async fn emit(app: &App, work: &mut Work) {
         }
     }
     let deadline = work.deadlines.emit;
-    let (tasks, actions, escalations) = tokio::join!(
+    let (tasks, actions, escalations, posts) = tokio::join!(
         tasks.send(app.tasks.as_ref(), deadline),
         actions.send(app.actions.as_ref(), deadline),
-        escalations.send(app.escalations.as_ref(), deadline)
+        escalations.send(app.escalations.as_ref(), deadline),
+        posts.send(app.posts.as_ref(), deadline)
     );
-    work.tasks_sent = tasks.iter().filter(|(_, answer)| answer.is_ok()).count();
-    work.actions_sent = actions.iter().filter(|(_, answer)| answer.is_ok()).count();
-    work.escalations_sent = escalations.iter().filter(|(_, answer)| answer.is_ok()).count();
-    for (place, answer) in tasks.into_iter().chain(actions).chain(escalations) {
+    work.tasks_sent += tasks.iter().filter(|(_, answer)| answer.is_ok()).count();
+    work.actions_sent += actions.iter().filter(|(_, answer)| answer.is_ok()).count();
+    work.escalations_sent += escalations.iter().filter(|(_, answer)| answer.is_ok()).count();
+    for (place, answer) in tasks.into_iter().chain(actions).chain(escalations).chain(posts) {
         if let (Some(item), Err(error)) = (work.items.get_mut(place), answer)
             && !planted("acknowledge-before-send")
         {
@@ -46,8 +51,10 @@ pub(crate) async fn emit(app: &App, work: &mut Work) {
         }
     }
     for item in &mut work.items {
-        if let State::Decided { record, stored: true, new, .. } = &item.state {
-            item.state = State::Done { record: record.clone(), new: *new };
-        }
+        item.state = match std::mem::replace(&mut item.state, State::PutBack) {
+            State::Stored { record, new, .. } => State::Done { record, new },
+            State::Split(_) => State::PutBack,
+            other => other,
+        };
     }
 }

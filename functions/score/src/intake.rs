@@ -1,78 +1,208 @@
 //! Intake by shape: what a message body may be, told apart by what stands in it.
 //!
-//! Native post, CloudEvents 1.0 structured, SNS envelope, EventBridge event, S3 notification; each may be wrapped in an
-//! SNS envelope again. Whatever is none of these is rejected with a typed reason, never dropped.
+//! Native post, CloudEvents 1.0 structured, SNS envelope, EventBridge event, S3 notification, pointer of the SQS Extended Client; lists
+//! and lines of posts and CloudEvents; each may be wrapped in an SNS envelope again. Anything else is rejected with a typed reason,
+//! never dropped.
 
 use base64::Engine;
-use domain::{Post, PostError, PostErrorKind, post::parse_json};
+use domain::json::{self, Documents, NotJson, Repairs};
+use domain::{About, MAX_POST_BYTES, Post, PostError, PostErrorKind};
+use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
+use std::io::Read;
 
 /// Envelopes inside envelopes: SNS around EventBridge around a notification is deep enough.
 const MAX_ENVELOPES: usize = 4;
+/// A message or an object with more entries than this is split into several messages, or rejected where its entries are addresses.
+pub const MAX_ENTRIES: usize = 10;
+/// What the SQS Extended Client writes before the address of a body, in its present and its former spelling.
+const POINTERS: [&str; 2] =
+    ["software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer"];
+/// Events of S3 after which there is nothing to decide.
+const GONE: [&str; 2] = ["ObjectRemoved", "LifecycleExpiration"];
 
 /// What a message asks for.
 pub enum Intake {
     /// To decide this post.
     Post(Box<Post>),
-    /// To decide the post that this object holds.
+    /// To decide what this object holds.
     Object {
         /// Its bucket.
         bucket: String,
         /// Its key, decoded.
         key: String,
     },
-    /// Nothing: this entry of a notification names no object, and its neighbours do.
+    /// To decide more posts than one message may hold: bodies of messages with [`MAX_ENTRIES`] each.
+    Many(Vec<String>),
+    /// Nothing: this entry cannot be read, and its neighbours can.
     Unreadable(Reject),
 }
 
 /// Why a message asks for nothing that can be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
-    /// The typed reason: a [`PostErrorKind`], or `unknown_shape`.
+    /// The typed reason: a [`PostErrorKind`], `unknown_shape` or `too_many_records`.
     pub kind: &'static str,
     /// What is wrong, without content.
     pub detail: String,
+    /// The post that it is about, where that much can be read.
+    pub about: Option<Box<About>>,
+}
+
+impl Reject {
+    /// A reason that names no post.
+    #[must_use]
+    pub fn new(kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), about: None }
+    }
 }
 
 impl From<PostError> for Reject {
     fn from(error: PostError) -> Self {
-        Self { kind: error.kind.as_str(), detail: error.message }
+        Self { kind: error.kind.as_str(), detail: error.message, about: error.about }
     }
 }
 
 fn reject(kind: PostErrorKind, detail: &str) -> Reject {
-    Reject { kind: kind.as_str(), detail: detail.to_owned() }
+    Reject::new(kind.as_str(), detail)
 }
 
-/// Reads a message body. An S3 notification may name several objects, and a test event none.
+/// Reads a message body. A list or a notification may name several posts or objects, and a test event none.
 ///
 /// # Errors
 /// A typed reason for quarantine.
 pub fn read(body: &[u8]) -> Result<Vec<Intake>, Reject> {
-    unwrap(parse_json(body)?, MAX_ENVELOPES)
+    let Documents { values, repairs } = documents(body)?;
+    several(values, repairs, MAX_ENVELOPES)
 }
 
-fn unwrap(value: Value, envelopes: usize) -> Result<Vec<Intake>, Reject> {
-    let Value::Object(mut fields) = value else {
-        return Err(Reject { kind: "unknown_shape", detail: "the body is JSON, but no object".to_owned() });
+/// Reads an object: what a message may be, but no further address; packed with gzip or not.
+///
+/// # Errors
+/// A typed reason for quarantine.
+pub fn read_object(bytes: &[u8]) -> Result<Vec<Intake>, Reject> {
+    let unpacked;
+    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
+        unpacked = unpack(bytes)?;
+        &unpacked
+    } else {
+        bytes
+    };
+    let mut intakes = read(bytes)?;
+    for intake in &mut intakes {
+        if matches!(intake, Intake::Object { .. }) {
+            *intake = Intake::Unreadable(Reject::new("unknown_shape", "the object names another object"));
+        }
+    }
+    Ok(intakes)
+}
+
+fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Reject> {
+    let mut unpacked = Vec::new();
+    // One byte more than is taken tells that there is more.
+    let most = MAX_POST_BYTES as u64 + 1;
+    MultiGzDecoder::new(bytes)
+        .take(most)
+        .read_to_end(&mut unpacked)
+        .map_err(|_| reject(PostErrorKind::InvalidJson, "the object begins like gzip and is none"))?;
+    if unpacked.len() > MAX_POST_BYTES {
+        let detail = format!("unpacked, the object has more than {MAX_POST_BYTES} bytes");
+        return Err(Reject::new(PostErrorKind::TooLarge.as_str(), detail));
+    }
+    Ok(unpacked)
+}
+
+/// The JSON documents of a body; where they are lines, one that is no JSON does not lose the others.
+fn documents(body: &[u8]) -> Result<Documents, Reject> {
+    let not_json: NotJson = match json::read(body) {
+        Ok(documents) => return Ok(documents),
+        Err(not_json) => not_json,
+    };
+    let error = not_json.salvaged(body);
+    let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect();
+    if error.kind != PostErrorKind::InvalidJson || lines.len() < 2 {
+        return Err(error.into());
+    }
+    let (mut values, mut repairs, mut read) = (Vec::new(), Repairs::default(), 0);
+    for line in lines {
+        match json::read(line) {
+            Ok(mut documents) => {
+                read += documents.values.iter().filter(|value| value.is_object()).count();
+                repairs = repairs.and(documents.repairs);
+                values.append(&mut documents.values);
+            }
+            // What is no JSON stays in its place as the text that it is: no post, and rejected as such.
+            Err(_) => values.push(Value::String(String::from_utf8_lossy(line).into_owned())),
+        }
+    }
+    if read == 0 { Err(error.into()) } else { Ok(Documents { values, repairs }) }
+}
+
+/// Several documents, or the one there is.
+fn several(mut values: Vec<Value>, repairs: Repairs, envelopes: usize) -> Result<Vec<Intake>, Reject> {
+    if values.len() == 1
+        && let Some(value) = values.pop()
+    {
+        return unwrap(value, repairs, envelopes);
+    }
+    if values.len() > MAX_ENTRIES {
+        let bodies = values.chunks(MAX_ENTRIES).map(|chunk| json::ascii(&Value::from(chunk.to_vec()).to_string()));
+        return Ok(vec![Intake::Many(bodies.collect())]);
+    }
+    let entries: Vec<_> = values.into_iter().map(|value| entry(value, repairs, envelopes)).collect();
+    together(entries)
+}
+
+/// One of several: a line that is no JSON stands here as text.
+fn entry(value: Value, repairs: Repairs, envelopes: usize) -> Result<Vec<Intake>, Reject> {
+    match value {
+        Value::String(line) => {
+            let about = About::find(line.as_bytes()).map(Box::new);
+            Err(Reject { about, ..reject(PostErrorKind::InvalidJson, "one of several entries is not JSON") })
+        }
+        Value::Array(_) => Err(Reject::new("unknown_shape", "a list inside a list")),
+        value => unwrap(value, repairs, envelopes),
+    }
+}
+
+/// The entries that can be read, and why the others cannot; an error where none can.
+fn together(entries: Vec<Result<Vec<Intake>, Reject>>) -> Result<Vec<Intake>, Reject> {
+    // One quarantine object a message: where no entry can be read and none names a post, one reason stands for all.
+    if entries.iter().all(|entry| matches!(entry, Err(reject) if reject.about.is_none())) {
+        return entries.into_iter().next().unwrap_or_else(|| Ok(Vec::new()));
+    }
+    Ok(entries.into_iter().flat_map(|entry| entry.unwrap_or_else(|reject| vec![Intake::Unreadable(reject)])).collect())
+}
+
+fn unwrap(value: Value, repairs: Repairs, envelopes: usize) -> Result<Vec<Intake>, Reject> {
+    let mut fields = match value {
+        Value::Object(fields) => fields,
+        Value::Array(entries) => return list(entries, repairs, envelopes),
+        _ => return Err(Reject::new("unknown_shape", "the body is JSON, but no object")),
     };
     if envelopes == 0 {
-        return Err(Reject { kind: "unknown_shape", detail: "too many envelopes inside each other".to_owned() });
+        return Err(Reject {
+            about: about(&fields),
+            ..Reject::new("unknown_shape", "too many envelopes inside each other")
+        });
     }
     if fields.contains_key("post_id") {
-        return Ok(vec![Intake::Post(Box::new(Post::from_value(Value::Object(fields))?))]);
+        return post(Value::Object(fields), repairs);
     }
     if fields.contains_key("specversion") {
-        return cloud_event(fields);
+        return cloud_event(fields, repairs);
     }
     if fields.get("Type").and_then(Value::as_str) == Some("Notification") && fields.contains_key("Message") {
         return match fields.remove("Message") {
-            Some(Value::String(message)) => unwrap(parse_json(message.as_bytes())?, envelopes - 1),
+            Some(Value::String(message)) => {
+                let Documents { values, repairs: inside } = documents(message.as_bytes())?;
+                several(values, repairs.and(inside), envelopes - 1)
+            }
             _ => Err(reject(PostErrorKind::InvalidField, "`Message` of the SNS envelope must be a string")),
         };
     }
     if fields.contains_key("detail-type") {
-        return event_bridge(fields);
+        return event_bridge(fields, repairs);
     }
     if fields.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
         return Ok(Vec::new());
@@ -80,68 +210,124 @@ fn unwrap(value: Value, envelopes: usize) -> Result<Vec<Intake>, Reject> {
     if let Some(Value::Array(records)) = fields.get("Records")
         && !records.is_empty()
     {
-        let entries: Vec<_> = records.iter().map(notified_object).collect();
-        if entries.iter().all(Result::is_err) {
-            return entries.into_iter().collect();
+        if records.len() > MAX_ENTRIES {
+            let detail =
+                format!("{} records are more than the {MAX_ENTRIES} that one notification may have", records.len());
+            return Err(Reject::new("too_many_records", detail));
         }
-        return Ok(entries.into_iter().map(|entry| entry.unwrap_or_else(Intake::Unreadable)).collect());
+        return together(records.iter().map(notified_object).collect());
     }
     if fields.contains_key("text") || fields.contains_key("text_ref") {
         return Err(reject(PostErrorKind::MissingField, "`post_id` is required"));
     }
-    Err(Reject {
-        kind: "unknown_shape",
-        detail: "neither a post nor CloudEvents, SNS, EventBridge or an S3 notification".to_owned(),
-    })
+    Err(Reject::new("unknown_shape", "neither a post nor CloudEvents, SNS, EventBridge or an S3 notification"))
 }
 
-fn cloud_event(mut fields: Map<String, Value>) -> Result<Vec<Intake>, Reject> {
-    if !fields.get("specversion").and_then(Value::as_str).is_some_and(|version| version.starts_with("1.")) {
-        return Err(reject(PostErrorKind::InvalidField, "`specversion` must be `1.0`"));
+fn post(value: Value, repairs: Repairs) -> Result<Vec<Intake>, Reject> {
+    Ok(vec![Intake::Post(Box::new(Post::from_value(value, repairs)?))])
+}
+
+fn about(fields: &Map<String, Value>) -> Option<Box<About>> {
+    About::read(fields).map(Box::new)
+}
+
+/// A list of posts or CloudEvents, or a pointer of the SQS Extended Client.
+fn list(entries: Vec<Value>, repairs: Repairs, envelopes: usize) -> Result<Vec<Intake>, Reject> {
+    if let [Value::String(name), pointer] = entries.as_slice()
+        && POINTERS.contains(&name.as_str())
+    {
+        let part = |name: &str| pointer.get(name).and_then(Value::as_str).map(str::to_owned);
+        return match (part("s3BucketName"), part("s3Key")) {
+            (Some(bucket), Some(key)) => Ok(vec![Intake::Object { bucket, key }]),
+            _ => Err(reject(PostErrorKind::MissingField, "the pointer must have `s3BucketName` and `s3Key`")),
+        };
     }
-    let post = match (fields.remove("data"), fields.remove("data_base64")) {
-        (Some(data @ Value::Object(_)), _) => Post::from_value(data)?,
-        (Some(Value::String(data)), _) => Post::parse(data.as_bytes())?,
+    if !entries.iter().any(Value::is_object) {
+        return Err(Reject::new("unknown_shape", "the body is a list without an object"));
+    }
+    match entries.len() {
+        1 => together(entries.into_iter().map(|value| entry(value, repairs, envelopes)).collect()),
+        _ => several(entries, repairs, envelopes),
+    }
+}
+
+/// The post in text: CloudEvents and EventBridge may carry it so.
+fn post_in_text(text: &str, repairs: Repairs) -> Result<Vec<Intake>, Reject> {
+    let Documents { mut values, repairs: inside } =
+        json::read(text.as_bytes()).map_err(|not_json| not_json.salvaged(text.as_bytes()))?;
+    match (values.pop(), values.is_empty()) {
+        (Some(value), true) => post(value, repairs.and(inside)),
+        _ => Err(reject(PostErrorKind::InvalidJson, "more than one JSON document")),
+    }
+}
+
+fn cloud_event(mut fields: Map<String, Value>, repairs: Repairs) -> Result<Vec<Intake>, Reject> {
+    if !fields.get("specversion").and_then(Value::as_str).is_some_and(|version| version.starts_with("1.")) {
+        let about = fields.get("data").and_then(Value::as_object).and_then(about);
+        return Err(Reject { about, ..reject(PostErrorKind::InvalidField, "`specversion` must be `1.0`") });
+    }
+    let data = fields.remove("data").filter(|data| !data.is_null());
+    match (data, fields.remove("data_base64")) {
+        (Some(data @ Value::Object(_)), _) => post(data, repairs),
+        (Some(Value::String(data)), _) => post_in_text(&data, repairs),
         (None, Some(Value::String(data))) => {
             let bytes = base64::engine::general_purpose::STANDARD
                 .decode(data)
                 .map_err(|_| reject(PostErrorKind::InvalidField, "`data_base64` is not Base64"))?;
-            Post::parse(&bytes)?
+            let text = std::str::from_utf8(&bytes).map_err(|error| {
+                let about = About::find(&bytes).map(Box::new);
+                let detail = format!("`data_base64` is not UTF-8 after byte {}", error.valid_up_to());
+                Reject { about, ..Reject::new(PostErrorKind::InvalidUtf8.as_str(), detail) }
+            })?;
+            post_in_text(text, repairs)
         }
-        (None | Some(Value::Null), None) => {
-            return Err(reject(PostErrorKind::MissingField, "`data` of the CloudEvent is required"));
+        (None, None | Some(Value::Null)) => {
+            Err(reject(PostErrorKind::MissingField, "`data` of the CloudEvent is required"))
         }
-        _ => return Err(reject(PostErrorKind::InvalidField, "`data` of the CloudEvent must be a post")),
-    };
-    Ok(vec![Intake::Post(Box::new(post))])
+        _ => Err(reject(PostErrorKind::InvalidField, "`data` of the CloudEvent must be a post")),
+    }
 }
 
-fn event_bridge(mut fields: Map<String, Value>) -> Result<Vec<Intake>, Reject> {
+fn event_bridge(mut fields: Map<String, Value>, repairs: Repairs) -> Result<Vec<Intake>, Reject> {
     let from_s3 = fields.get("source").and_then(Value::as_str) == Some("aws.s3");
+    let kind = fields.get("detail-type").and_then(Value::as_str).unwrap_or_default().to_owned();
     match fields.remove("detail") {
+        Some(_) if from_s3 && kind == "Object Deleted" => Ok(Vec::new()),
         // EventBridge, unlike S3 itself, gives the key as it is.
         Some(detail) if from_s3 => {
             let name = |path: &str| detail.pointer(path).and_then(Value::as_str).map(str::to_owned);
             match (name("/bucket/name"), name("/object/key")) {
+                (Some(_), Some(key)) if is_folder(&key, detail.pointer("/object/size")) => Ok(Vec::new()),
                 (Some(bucket), Some(key)) => Ok(vec![Intake::Object { bucket, key }]),
                 _ => Err(reject(PostErrorKind::MissingField, "the S3 event must name a bucket and a key")),
             }
         }
-        Some(detail) => Ok(vec![Intake::Post(Box::new(Post::from_value(detail)?))]),
+        Some(Value::String(detail)) => post_in_text(&detail, repairs),
+        Some(detail) => post(detail, repairs),
         None => Err(reject(PostErrorKind::MissingField, "`detail` of the EventBridge event is required")),
     }
 }
 
-fn notified_object(record: &Value) -> Result<Intake, Reject> {
+/// The console of S3 makes a folder as an empty object whose key ends in a slash.
+fn is_folder(key: &str, size: Option<&Value>) -> bool {
+    key.ends_with('/') && size.and_then(Value::as_u64) == Some(0)
+}
+
+fn notified_object(record: &Value) -> Result<Vec<Intake>, Reject> {
     let name = |path: &str| record.pointer(path).and_then(Value::as_str);
     let (Some(bucket), Some(key)) = (name("/s3/bucket/name"), name("/s3/object/key")) else {
-        return Err(Reject { kind: "unknown_shape", detail: "`Records` is not a list of S3 notifications".to_owned() });
+        return Err(Reject::new("unknown_shape", "`Records` is not a list of S3 notifications"));
     };
+    let event = name("/eventName").unwrap_or_default();
+    let event = event.strip_prefix("s3:").unwrap_or(event);
+    if GONE.iter().any(|gone| event.starts_with(gone)) || is_folder(key, record.pointer("/s3/object/size")) {
+        return Ok(Vec::new());
+    }
     // S3 notifications write keys as in a form: a space is `+`.
     let spaced = key.replace('+', " ");
     let key = percent_encoding::percent_decode_str(&spaced)
         .decode_utf8()
         .map_err(|_| reject(PostErrorKind::InvalidUtf8, "the key of the S3 notification is not UTF-8"))?
         .into_owned();
-    Ok(Intake::Object { bucket: bucket.to_owned(), key })
+    Ok(vec![Intake::Object { bucket: bucket.to_owned(), key }])
 }

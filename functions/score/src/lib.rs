@@ -28,9 +28,11 @@ use service::Unavailable;
 pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> Result<BatchResponse, Unavailable> {
     let begun = app.inbox.begin(&batch, invocation.deadline).await?;
     let mut work = load::load(app, &batch, invocation).await;
-    judge::judge(app, &mut work);
-    record::record(app, &mut work).await;
-    emit::emit(app, &mut work).await;
+    for turn in work.turns() {
+        judge::judge(app, &mut work, &turn);
+        record::record(app, &mut work).await;
+        emit::emit(app, &mut work).await;
+    }
     quarantine::quarantine(app, &mut work).await;
     let outcome = report::report(app, &work);
     Ok(begun.end(&batch, outcome).await)

@@ -2,43 +2,71 @@
 
 use crate::App;
 use crate::intake::{self, Intake, Reject};
-use crate::work::{Item, State, Trouble, Work};
-use domain::post::split_uri;
-use domain::{MAX_POST_BYTES, Post, PostId, Revision, Timestamp, VerdictBefore};
-use features::views::RowKey;
+use crate::work::{Item, Kept, State, Subject, Trouble, Work};
+use domain::{
+    About, CONTENT_NOTE, ContentRecord, MAX_POST_BYTES, Post, Revision, Source, Timestamp, UNDECIDABLE_NOTE,
+    VerdictBefore, View, digested, keyed_hex,
+};
+use features::views::{Lookup, RowKey};
+use futures::StreamExt;
 use futures::future::join_all;
 use runtime::planted::planted;
 use runtime::{Invocation, SqsBatch, SqsMessage, isolate};
-use scoring::Text;
+use scoring::{Text, texts};
 use service::Deadlines;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{Deadline, StoreError};
+use store::{Deadline, Grave, StoreError};
 
 /// Content that takes longer is left for the next delivery: its neighbours have seconds too.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Features and verdicts that take longer are unavailable: the post has seconds, not the store.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Objects that are fetched at the same time.
+const FETCHES_AT_ONCE: usize = 8;
+/// Bytes of objects that one batch holds; what goes beyond is left for the next delivery.
+const FETCHED_BYTES: usize = 16 * 1024 * 1024;
+/// Posts that one batch holds; messages that go beyond are left for the next delivery.
+const MAX_ITEMS: usize = 200;
+/// Longer names of queues and senders are cut: they take room on the record.
+const MAX_SOURCE_BYTES: usize = 40;
 
 /// Reads every message, fetches what they refer to, and looks up features and earlier verdicts.
 pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) -> Work {
     let deadlines = Deadlines::until(invocation.deadline);
-    let mut items = Vec::new();
+    let mut unfetched = Vec::new();
     for (index, message) in batch.messages.iter().enumerate() {
-        items.extend(read(index, message, invocation.now_ms()));
+        unfetched.extend(read(index, message, invocation.now_ms()));
     }
-    let fetched_by = deadlines.load.min(Deadline::now() + FETCH_TIMEOUT);
-    let mut items = join_all(items.into_iter().map(|item| fetch(app, item, fetched_by))).await;
+    let by = deadlines.load.min(Deadline::now() + FETCH_TIMEOUT);
+    let fetched = AtomicUsize::new(0);
+    let fetches = unfetched.into_iter().map(|item| fetch(app, item, by, &fetched));
+    let items: Vec<Vec<Item>> = futures::stream::iter(fetches).buffered(FETCHES_AT_ONCE).collect().await;
+    let mut items = within_bounds(items.into_iter().flatten().collect());
     mark_repeats(&mut items);
-    let keys: BTreeSet<RowKey> = posts(&items).flat_map(|post| app.judge.definitions.keys(post)).collect();
+    let keys: BTreeSet<RowKey> =
+        subjects(&items).flat_map(|subject| app.judge.definitions.keys(&subject.post)).collect();
     let looked_up_by = deadlines.load.min(Deadline::now() + LOOKUP_TIMEOUT);
     let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), verdicts(app, &mut items, looked_up_by));
-    Work { items, lookups, deadlines, invocation, tasks_sent: 0, actions_sent: 0, escalations_sent: 0 }
+    erased(app, &mut items, &lookups, deadlines.load).await;
+    Work {
+        items,
+        lookups,
+        deadlines,
+        invocation,
+        tasks_sent: 0,
+        actions_sent: 0,
+        escalations_sent: 0,
+        kept: Vec::new(),
+        conflicts: 0,
+    }
 }
 
-fn posts(items: &[Item]) -> impl Iterator<Item = &Post> {
+fn subjects(items: &[Item]) -> impl Iterator<Item = &Subject> {
     items.iter().filter_map(|item| match &item.state {
-        State::Loaded { post, .. } => Some(post.as_ref()),
+        State::Loaded(subject) => Some(subject.as_ref()),
         _ => None,
     })
 }
@@ -47,90 +75,172 @@ fn posts(items: &[Item]) -> impl Iterator<Item = &Post> {
 struct Unfetched {
     message: usize,
     received_at: Timestamp,
-    original: Vec<u8>,
+    source: Source,
+    original: Arc<[u8]>,
     intake: Result<Intake, Reject>,
 }
 
 fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
     let received_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or(now_ms));
-    let unfetched = |original: &str, intake| Unfetched {
-        message: index,
+    let source = Source { queue: short(&message.queue), sender: short(&message.sender) };
+    let original: Arc<[u8]> = message.body.as_bytes().into();
+    let intakes = match isolate(|| intake::read(&original)) {
+        Ok(Ok(intakes)) => intakes.into_iter().map(Ok).collect(),
+        Ok(Err(reject)) => vec![Err(reject)],
+        Err(panicked) => vec![Err(Reject::new("panic", format!("reading the message {panicked}")))],
+    };
+    let item =
+        |intake| Unfetched { message: index, received_at, source: source.clone(), original: original.clone(), intake };
+    let noted = |intake| match intake {
+        Ok(Intake::Post(mut post)) if message.replaced => {
+            note(&mut post, "characters".to_owned());
+            Ok(Intake::Post(post))
+        }
+        intake => intake,
+    };
+    intakes.into_iter().map(noted).map(item).collect()
+}
+
+/// What of a name is kept on the record: no space, which separates the two.
+fn short(name: &str) -> String {
+    let name = name.split(' ').next().unwrap_or_default();
+    let mut end = name.len().min(MAX_SOURCE_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.get(..end).unwrap_or_default().to_owned()
+}
+
+fn note(post: &mut Post, note: String) {
+    if let Err(place) = post.notes.binary_search(&note) {
+        post.notes.insert(place, note);
+    }
+}
+
+/// The posts of an entry of a message, with the texts that they refer to.
+async fn fetch(app: &App, unfetched: Unfetched, by: Deadline, fetched: &AtomicUsize) -> Vec<Item> {
+    let Unfetched { message, received_at, source, original, intake } = unfetched;
+    let item = |state, reject| Item {
+        message,
         received_at,
-        original: original.as_bytes().to_vec(),
-        intake,
+        source: source.clone(),
+        original: original.clone(),
+        reject,
+        state,
     };
-    let body = &message.body;
-    {
-        match isolate(|| intake::read(body.as_bytes())) {
-            Ok(Ok(intakes)) => intakes.into_iter().map(|intake| unfetched(body, Ok(intake))).collect(),
-            Ok(Err(reject)) => vec![unfetched(body, Err(reject))],
-            Err(panicked) => {
-                vec![unfetched(body, Err(Reject { kind: "panic", detail: format!("reading the message {panicked}") }))]
+    let (intakes, bytes) = match intake {
+        Ok(Intake::Object { bucket, key }) => match object(app, &bucket, &key, by, fetched).await {
+            Ok(bytes) => {
+                let bytes: Arc<[u8]> = bytes.into();
+                let read = match isolate(|| intake::read_object(&bytes)) {
+                    Ok(read) => read,
+                    Err(panicked) => Err(Reject::new("panic", format!("reading the object {panicked}"))),
+                };
+                (read.map_or_else(|reject| vec![Err(reject)], |intakes| intakes.into_iter().map(Ok).collect()), bytes)
             }
+            Err(Trouble::Reject { kind, detail, .. }) => (vec![Err(Reject::new(kind, detail))], original.clone()),
+            Err(trouble) => return vec![item(State::Trouble(trouble), None)],
+        },
+        intake => (vec![intake], original.clone()),
+    };
+    let mut items = Vec::with_capacity(intakes.len());
+    for intake in intakes {
+        items.push(match intake {
+            Ok(Intake::Post(post)) => match subject(app, *post, by, fetched).await {
+                Ok(subject) => item(State::Loaded(Box::new(subject)), None),
+                Err(error) => item(State::Trouble(Trouble::Retry(error)), None),
+            },
+            Ok(Intake::Many(bodies)) => item(State::Split(bodies), None),
+            Ok(Intake::Unreadable(reject)) | Err(reject) => {
+                let Reject { kind, detail, about } = reject;
+                match about {
+                    Some(about) => {
+                        let subject = undecidable(app, *about, kind, &bytes);
+                        item(State::Loaded(Box::new(subject)), Some(Kept { kind, detail, bytes: bytes.clone() }))
+                    }
+                    None => item(State::Trouble(Trouble::Reject { kind, detail, bytes: bytes.clone() }), None),
+                }
+            }
+            // An object names no further object: `read_object` refused that.
+            Ok(Intake::Object { .. }) => {
+                item(State::Trouble(Trouble::rejected("unknown_shape", "an object in an object")), None)
+            }
+        });
+    }
+    items
+}
+
+/// An object, as long as the batch has room for it.
+async fn object(app: &App, bucket: &str, key: &str, by: Deadline, fetched: &AtomicUsize) -> Result<Vec<u8>, Trouble> {
+    if fetched.load(Ordering::Relaxed) >= FETCHED_BYTES {
+        return Err(Trouble::Retry(StoreError::transient("reading an object", "the batch holds enough")));
+    }
+    let bytes = app.content().object(bucket, key, MAX_POST_BYTES, by).await?;
+    fetched.fetch_add(bytes.len(), Ordering::Relaxed);
+    Ok(bytes)
+}
+
+/// A post with its texts. What stands behind `text_ref` and cannot be read is evidence that is unavailable, with a note that says why.
+async fn subject(app: &App, mut post: Post, by: Deadline, fetched: &AtomicUsize) -> Result<Subject, StoreError> {
+    let object = match &post.text_ref {
+        None => None,
+        Some(uri) => Some(match domain::post::split_uri(uri) {
+            None => Err("invalid_field"),
+            Some((bucket, key)) => match object(app, bucket, key, by, fetched).await {
+                Ok(bytes) => String::from_utf8(bytes).map_err(|_| "invalid_utf8"),
+                Err(Trouble::Reject { kind, .. }) => Err(kind),
+                Err(Trouble::Retry(error)) => return Err(error),
+            },
+        }),
+    };
+    let text = match object {
+        None => None,
+        Some(Ok(text)) => Some(Text::Known(text)),
+        Some(Err(code)) => {
+            note(&mut post, format!("{CONTENT_NOTE}{code}"));
+            Some(Text::Unavailable)
+        }
+    };
+    let content =
+        digested(&app.config.digest_key, &post, if let Some(Text::Known(text)) = &text { Some(text) } else { None });
+    let texts = texts(&post, text);
+    Ok(Subject { post, texts, content, verdict_before: VerdictBefore::No, erased: Vec::new(), conflict: None })
+}
+
+/// The post that an event names which cannot be decided as it came: content that nobody can read, so a person looks.
+fn undecidable(app: &App, about: About, kind: &str, bytes: &[u8]) -> Subject {
+    let post = Post { notes: vec![format!("{UNDECIDABLE_NOTE}{kind}")], ..Post::named(about) };
+    let digest = Some(keyed_hex(app.config.digest_key.digest("undecidable", &[bytes])));
+    let content = ContentRecord { digest, ..ContentRecord::default() };
+    let texts = vec![(View::Text, Text::Unavailable)];
+    Subject { post, texts, content, verdict_before: VerdictBefore::No, erased: Vec::new(), conflict: None }
+}
+
+/// Leaves whole messages for the next delivery where the batch has more posts than it can hold. The first message always fits.
+fn within_bounds(mut items: Vec<Item>) -> Vec<Item> {
+    let last = items.get(MAX_ITEMS).map(|item| item.message.max(1));
+    if let Some(last) = last {
+        for item in items.iter_mut().filter(|item| item.message >= last) {
+            let full = StoreError::transient("reading the batch", "the batch holds enough posts");
+            (item.state, item.reject) = (State::Trouble(Trouble::Retry(full)), None);
         }
     }
+    items
 }
 
-async fn fetch(app: &App, unfetched: Unfetched, deadline: Deadline) -> Item {
-    let Unfetched { message, received_at, original, intake } = unfetched;
-    let post = match intake {
-        Err(reject) | Ok(Intake::Unreadable(reject)) => Err(Trouble::rejected(reject.kind, reject.detail)),
-        Ok(Intake::Post(post)) => Ok(post),
-        Ok(Intake::Object { bucket, key }) => post_in(app, &bucket, &key, deadline).await,
-    };
-    let loaded = match post {
-        Ok(post) => text(app, &post, deadline).await.map(|text| (post, text)),
-        Err(trouble) => Err(trouble),
-    };
-    let state = match loaded {
-        Ok((post, text)) => State::Loaded { post, text, verdict_before: VerdictBefore::No },
-        // What has no bytes of its own is kept as the message it came in.
-        Err(Trouble::Reject { kind, detail, bytes }) if bytes.is_empty() => {
-            State::Trouble(Trouble::Reject { kind, detail, bytes: original.clone() })
-        }
-        Err(trouble) => State::Trouble(trouble),
-    };
-    Item { message, received_at, original, state }
-}
-
-/// The post that an object holds; where it holds none, the object's bytes are what is kept.
-async fn post_in(app: &App, bucket: &str, key: &str, deadline: Deadline) -> Result<Box<Post>, Trouble> {
-    let bytes = app.content().object(bucket, key, MAX_POST_BYTES, deadline).await?;
-    match isolate(|| Post::parse(&bytes)) {
-        Ok(Ok(post)) => Ok(Box::new(post)),
-        Ok(Err(error)) => Err(Trouble::Reject { kind: error.kind.as_str(), detail: error.message, bytes }),
-        Err(panicked) => {
-            Err(Trouble::Reject { kind: "panic", detail: format!("reading the object {panicked}"), bytes })
-        }
-    }
-}
-
-/// The text of a post, fetched where it is kept elsewhere.
-async fn text(app: &App, post: &Post, deadline: Deadline) -> Result<Text, Trouble> {
-    match (&post.text, &post.text_ref) {
-        (Some(text), _) => Ok(Text::Known(text.clone())),
-        (None, None) => Ok(Text::None),
-        (None, Some(uri)) => {
-            let (bucket, key) = split_uri(uri)
-                .ok_or_else(|| Trouble::rejected("invalid_field", "`text_ref` must be `s3://bucket/key`"))?;
-            let bytes = app.content().object(bucket, key, MAX_POST_BYTES, deadline).await?;
-            String::from_utf8(bytes).map(Text::Known).map_err(|error| {
-                let valid = error.utf8_error().valid_up_to();
-                Trouble::rejected("invalid_utf8", format!("the text of `text_ref` is not UTF-8 after byte {valid}"))
-            })
-        }
-    }
-}
-
-/// Law 2 inside a batch: of several posts with the same id and revision the first is decided.
+/// Law 2 inside a batch: of several posts with the same id, revision and content the first is decided.
 fn mark_repeats(items: &mut [Item]) {
     if planted("no-dedupe-in-batch") {
         return;
     }
-    let mut first: HashMap<(PostId, Revision), usize> = HashMap::new();
+    let mut first = HashMap::new();
     for (index, item) in items.iter_mut().enumerate() {
-        if let State::Loaded { post, .. } = &item.state {
-            match first.entry((post.post_id.clone(), post.revision)) {
+        // What is kept in quarantine is acknowledged for itself.
+        if let (State::Loaded(subject), None) = (&item.state, &item.reject) {
+            let content =
+                if planted("other-content-is-a-repeat") { ContentRecord::default() } else { subject.content.clone() };
+            let key = (subject.post.post_id.clone(), subject.post.revision, content.digest, content.objects);
+            match first.entry(key) {
                 std::collections::hash_map::Entry::Occupied(earlier) => item.state = State::Repeats(*earlier.get()),
                 std::collections::hash_map::Entry::Vacant(slot) => {
                     slot.insert(index);
@@ -143,18 +253,59 @@ fn mark_repeats(items: &mut [Item]) {
 /// A first revision has no verdict before it; only later ones cost a look.
 async fn verdicts(app: &App, items: &mut [Item], deadline: Deadline) {
     let looks = items.iter_mut().filter_map(|item| match &mut item.state {
-        State::Loaded { post, verdict_before, .. } if post.revision > Revision::FIRST => Some((post, verdict_before)),
+        State::Loaded(subject) if subject.post.revision > Revision::FIRST => Some(subject),
         _ => None,
     });
-    join_all(looks.map(async |(post, verdict)| {
-        let found: Result<bool, StoreError> =
-            app.decisions.verdict_before(&post.post_id, post.revision, deadline).await;
-        *verdict = match found {
-            Ok(true) => VerdictBefore::Yes,
-            Ok(false) => VerdictBefore::No,
+    join_all(looks.map(async |subject| {
+        let Subject { post, verdict_before, erased, .. } = subject.as_mut();
+        *verdict_before = match app.decisions.before(&post.post_id, post.revision, deadline).await {
+            Ok(before) => {
+                erased.extend(before.tombstones.into_iter().map(|(_, tombstone)| tombstone));
+                if before.verdict { VerdictBefore::Yes } else { VerdictBefore::No }
+            }
             Err(_) if planted("history-unavailable-is-none") => VerdictBefore::No,
             Err(_) => VerdictBefore::Unavailable,
         };
     }))
     .await;
+}
+
+/// What was sent before its author or an earlier revision was erased is not decided. An author's row says so, which is read anyway; where
+/// it cannot be read, the table of decisions is asked, without which nothing can be decided.
+async fn erased(app: &App, items: &mut [Item], lookups: &HashMap<RowKey, Lookup>, by: Deadline) {
+    if planted("tombstone-ignored") {
+        return;
+    }
+    let mut unknown = Vec::new();
+    for (place, item) in items.iter_mut().enumerate() {
+        let State::Loaded(subject) = &item.state else { continue };
+        let rows =
+            app.judge.definitions.of_author(&subject.post, |key| lookups.get(key).unwrap_or(&Lookup::Unavailable));
+        let by_row = rows.iter().any(|lookup| match lookup {
+            Lookup::Found(row) => row.erased_at.is_some_and(|erased_at| item.received_at < erased_at),
+            Lookup::Missing | Lookup::Unavailable => false,
+        });
+        let author = app.author(&subject.post);
+        if by_row || subject.erased.iter().any(|tombstone| tombstone.covers(item.received_at, author)) {
+            (item.state, item.reject) = (State::Erased, None);
+        } else if let Some(author) = author.filter(|_| rows.contains(&&Lookup::Unavailable)) {
+            unknown.push((place, author));
+        }
+    }
+    if unknown.is_empty() {
+        return;
+    }
+    let graves: Vec<_> = unknown.iter().map(|(_, author)| Grave::Author(*author)).collect();
+    let answers = app.decisions.tombstones(&graves, by).await;
+    let unanswered = std::iter::repeat_with(|| Err(StoreError::transient("reading decisions", "no answer")));
+    for ((place, author), answer) in unknown.into_iter().zip(answers.into_iter().chain(unanswered)) {
+        let Some(item) = items.get_mut(place) else { continue };
+        match answer {
+            Ok(Some(tombstone)) if tombstone.covers(item.received_at, Some(author)) => {
+                (item.state, item.reject) = (State::Erased, None);
+            }
+            Ok(_) => {}
+            Err(error) => (item.state, item.reject) = (State::Trouble(Trouble::Retry(error)), None),
+        }
+    }
 }

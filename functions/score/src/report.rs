@@ -1,7 +1,7 @@
 //! Report: which messages are to be delivered again, whether anything can be stored and sent, and one line of metrics for the batch.
 
 use crate::App;
-use crate::work::{State, Trouble, Work};
+use crate::work::{Item, State, Trouble, Work};
 use domain::DecidedBy;
 use domain::policy::Decision;
 use runtime::planted::planted;
@@ -12,25 +12,31 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Writes the batch's line and says what came of it.
 pub(crate) fn report(app: &App, work: &Work) -> Outcome {
     let again: BTreeSet<usize> =
-        work.items.iter().filter(|item| !settled(work, &item.state)).map(|item| item.message).collect();
+        work.items.iter().filter(|item| !settled(work, item)).map(|item| item.message).collect();
     metrics(app, work, again.len()).emit();
     let states = || work.items.iter().map(|item| &item.state);
     Outcome {
         again,
-        done: states().any(|state| matches!(state, State::Done { .. })),
+        done: states().any(|state| matches!(state, State::Done { .. } | State::PutBack)),
         failed: states().any(|state| matches!(state, State::Trouble(Trouble::Retry(_)))),
     }
 }
 
-/// Whether nothing is owed any more: stored and sent, or kept in quarantine. A repeat shares the fate of the first,
-/// except in quarantine: the first one's bytes are kept there, and the repeat's may be others.
-fn settled(work: &Work, state: &State) -> bool {
-    match state {
-        State::Done { .. } | State::Quarantined { .. } => true,
+/// Whether nothing is owed any more: stored and sent, and kept in quarantine where it has to be. A repeat shares the fate of the first.
+fn settled(work: &Work, item: &Item) -> bool {
+    match &item.state {
+        State::Done { .. } => item.reject.is_none(),
+        State::Quarantined | State::PutBack | State::Erased => true,
+        // It may have been sent after what it repeats, which was erased: then it is looked at by itself.
+        State::Repeats(first) if is_erased(work, *first) => false,
         State::Repeats(_) if planted("repeat-always-settled") => true,
-        State::Repeats(first) => work.items.get(*first).is_some_and(|first| matches!(first.state, State::Done { .. })),
-        State::Loaded { .. } | State::Decided { .. } | State::Trouble(_) => false,
+        State::Repeats(first) => work.items.get(*first).is_some_and(|first| settled(work, first)),
+        State::Loaded(_) | State::Decided { .. } | State::Stored { .. } | State::Split(_) | State::Trouble(_) => false,
     }
+}
+
+fn is_erased(work: &Work, place: usize) -> bool {
+    work.items.get(place).is_some_and(|item| matches!(item.state, State::Erased))
 }
 
 fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
@@ -51,19 +57,30 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
                 if record.decided_by == DecidedBy::Fallback {
                     count("PostsFallback");
                 }
+                if record.policy.assumed {
+                    count("PostsPolicyAssumed");
+                }
                 latencies.push(record.decided_at.millis().saturating_sub(record.received_at.millis()));
             }
             State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),
-            State::Quarantined { kind } => {
-                count("PostsQuarantined");
-                *kinds.entry(kind).or_default() += 1;
-            }
+            State::PutBack => count("MessagesSplit"),
+            State::Erased => count("PostsErased"),
             State::Trouble(Trouble::Retry(error)) => {
                 errors.insert(error.to_string());
             }
-            State::Trouble(_) | State::Loaded { .. } | State::Decided { .. } => {}
+            State::Quarantined
+            | State::Trouble(_)
+            | State::Loaded(_)
+            | State::Decided { .. }
+            | State::Stored { .. }
+            | State::Split(_) => {}
         }
     }
+    for kind in &work.kept {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    metrics.count("PostsQuarantined", work.kept.len());
+    metrics.count("PostsInConflict", work.conflicts);
     for (name, number) in counts {
         metrics.count(name, number);
     }

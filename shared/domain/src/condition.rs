@@ -157,6 +157,8 @@ pub struct Condition {
     program: Program,
     features: Vec<(String, FeatureSchema)>,
     media: bool,
+    /// Texts that it compares with.
+    literals: Vec<String>,
 }
 
 impl std::fmt::Debug for Condition {
@@ -180,10 +182,10 @@ impl Condition {
             .map_err(|error| {
                 ConditionError::Syntax(error.to_string().lines().next().unwrap_or("unreadable").trim().to_owned())
             })?;
-        let mut checker = Checker { schema, features: BTreeMap::new(), media: false };
+        let mut checker = Checker { schema, features: BTreeMap::new(), media: false, literals: Vec::new() };
         checker.expect(program.expression(), Type::Bool)?;
         let features = checker.features.into_iter().collect();
-        Ok(Self { program, features, media: checker.media })
+        Ok(Self { program, features, media: checker.media, literals: checker.literals })
     }
 
     /// Evaluates the condition. Total: what cannot be evaluated is [`Held::Unavailable`].
@@ -192,7 +194,7 @@ impl Condition {
         let mut views: HashMap<&str, HashMap<String, Value>> = HashMap::new();
         let post = &evidence.post;
         let facts = views.entry("post").or_default();
-        facts.insert("lang".into(), post.lang.clone().into());
+        facts.insert("lang".into(), named(&self.literals, &post.lang).to_owned().into());
         facts.insert("surface".into(), post.surface.clone().into());
         facts.insert("media_count".into(), i64::from(post.media_count).into());
         facts.insert("is_reply".into(), post.is_reply.into());
@@ -237,6 +239,17 @@ impl Condition {
     }
 }
 
+/// The language of a post in the words of a condition: of the texts that it compares with, the longest that names this language tag or a
+/// range that the tag is in (RFC 4647, basic filtering), so that `post.lang == 'pt'` holds for `pt-BR` and `PT`.
+fn named<'a>(literals: &'a [String], tag: &'a str) -> &'a str {
+    let covers = |literal: &&String| {
+        let head = tag.get(..literal.len());
+        let border = tag.as_bytes().get(literal.len()).is_none_or(|byte| *byte == b'-');
+        !literal.is_empty() && border && head.is_some_and(|head| head.eq_ignore_ascii_case(literal))
+    };
+    literals.iter().filter(covers).max_by_key(|literal| literal.len()).map_or(tag, String::as_str)
+}
+
 fn as_cel(value: FeatureValue, kind: Type) -> Option<Value> {
     match (kind, value) {
         (Type::Bool, FeatureValue::Bool(value)) => Some(Value::Bool(value)),
@@ -267,6 +280,7 @@ struct Checker<'a> {
     schema: &'a Schema,
     features: BTreeMap<String, FeatureSchema>,
     media: bool,
+    literals: Vec<String>,
 }
 
 impl Checker<'_> {
@@ -281,7 +295,10 @@ impl Checker<'_> {
                 LiteralValue::Boolean(_) => Ok(Type::Bool),
                 LiteralValue::Int(_) => Ok(Type::Int),
                 LiteralValue::Double(_) => Ok(Type::Float),
-                LiteralValue::String(_) => Ok(Type::String),
+                LiteralValue::String(text) => {
+                    self.literals.push(text.to_string());
+                    Ok(Type::String)
+                }
                 _ => Err(ConditionError::NotTaken("bytes, null or an unsigned number".to_owned())),
             },
             Expr::Select(select) if !select.test => match &select.operand.expr {

@@ -1,6 +1,6 @@
 //! The message that asks for a second opinion: a decided post on its way from the function that decided it first to the one that asks.
 
-use crate::post::parse_json;
+use crate::json::{self, Documents};
 use crate::{Post, PostError, PostErrorKind, Timestamp};
 use serde_json::{Value, json};
 
@@ -19,8 +19,9 @@ impl Escalation {
     /// The body of the message.
     #[must_use]
     pub fn to_body(&self) -> String {
-        json!({ "schema": SCHEMA, "received_at": self.received_at.to_string(), "post": self.post.to_value() })
-            .to_string()
+        let body =
+            json!({ "schema": SCHEMA, "received_at": self.received_at.to_string(), "post": self.post.to_value() });
+        json::ascii(&body.to_string())
     }
 
     /// Reads the body of a message.
@@ -28,7 +29,8 @@ impl Escalation {
     /// # Errors
     /// Whatever keeps it from being an escalation, as a [`PostError`].
     pub fn parse(body: &[u8]) -> Result<Self, PostError> {
-        let Value::Object(mut fields) = parse_json(body)? else {
+        let Documents { mut values, repairs } = json::read(body).map_err(|not_json| not_json.salvaged(body))?;
+        let (Some(Value::Object(mut fields)), true) = (values.pop(), values.is_empty()) else {
             return Err(PostError::new(PostErrorKind::InvalidField, "an escalation must be a JSON object"));
         };
         if fields.get("schema").and_then(Value::as_str) != Some(SCHEMA) {
@@ -40,7 +42,7 @@ impl Escalation {
             )?;
         let post =
             fields.remove("post").ok_or_else(|| PostError::new(PostErrorKind::MissingField, "`post` is required"))?;
-        Ok(Self { post: Post::from_value(post)?, received_at })
+        Ok(Self { post: Post::from_value(post, repairs)?, received_at })
     }
 }
 
@@ -55,10 +57,15 @@ mod tests {
             r#"{"post_id":"p","revision":3,"author_id":"u","created_at":"2026-11-23T10:00:00.5Z","text":"","lang":"en",
                 "surface":"comment","media":[{"uri":"s3://b/k","type":"image/png"},{"uri":"x"}],"context":{"reply_to":"q"}}"#,
             r#"{"post_id":"p","text_ref":"s3://b/k"}"#,
+            r#"{"post_id":"p","title":"t","spoiler_text":"s","display_name":"d","media":[{"uri":"x","alt":"a","etag":"e"}]}"#,
+            "{\"post_id\":\"p\",\"text\":\"\u{FFFE}\u{FFFF}\u{1F600}\u{7f}é\u{FDD0}\"}",
         ] {
-            let post = Post::parse(source.as_bytes()).ok().unwrap();
+            let mut post = Post::parse(source.as_bytes()).ok().unwrap();
+            post.revision_given = true;
             let sent = Escalation { post, received_at: Timestamp::from_millis(1_795_428_000_123) };
-            assert!(Escalation::parse(sent.to_body().as_bytes()) == Ok(sent.clone()), "{source}");
+            let body = sent.to_body();
+            assert!(body.bytes().all(|byte| (b' '..0x7f).contains(&byte)), "{source}");
+            assert!(Escalation::parse(body.as_bytes()) == Ok(sent.clone()), "{source}");
         }
     }
 

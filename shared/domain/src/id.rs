@@ -18,9 +18,18 @@ pub enum IdError {
     /// A control character; NUL separates the parts of a [`decision_id`].
     #[error("must not contain control characters")]
     ControlCharacter,
+    /// A code point that is no character, or the mark of one that was lost: two ids could look alike, and no queue takes them.
+    #[error("must not contain U+FFFD or code points that are no characters")]
+    NotACharacter,
     /// A revision that is not a whole number from 1 to 2^53 - 1.
     #[error("must be a whole number from 1 to 9007199254740991")]
     RevisionOutOfRange,
+}
+
+/// The 66 noncharacters of Unicode (23.7): U+FDD0 to U+FDEF, and the last two code points of each plane.
+fn is_noncharacter(c: char) -> bool {
+    let code = u32::from(c);
+    (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }
 
 fn check(text: &str) -> Result<(), IdError> {
@@ -32,6 +41,9 @@ fn check(text: &str) -> Result<(), IdError> {
     }
     if text.chars().any(char::is_control) {
         return Err(IdError::ControlCharacter);
+    }
+    if text.chars().any(|c| c == char::REPLACEMENT_CHARACTER || is_noncharacter(c)) {
+        return Err(IdError::NotACharacter);
     }
     Ok(())
 }
@@ -74,11 +86,11 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a post on the platform: 1 to 256 bytes, no control characters.
+    /// Names a post on the platform: 1 to 256 bytes, no control characters, only characters.
     PostId
 }
 id! {
-    /// Names an author on the platform: 1 to 256 bytes, no control characters.
+    /// Names an author on the platform: 1 to 256 bytes, no control characters, only characters.
     AuthorId
 }
 
@@ -158,6 +170,10 @@ mod tests {
         assert_eq!(PostId::try_from(String::new()), Err(IdError::Empty));
         assert_eq!(PostId::try_from("a\0b".to_owned()), Err(IdError::ControlCharacter));
         assert_eq!(PostId::try_from("x".repeat(257)), Err(IdError::TooLong));
+        for c in ['\u{FFFD}', '\u{FFFE}', '\u{FFFF}', '\u{FDD0}', '\u{1FFFE}', '\u{10FFFF}'] {
+            assert_eq!(PostId::try_from(format!("a{c}")), Err(IdError::NotACharacter), "{c:?}");
+        }
+        assert!(PostId::try_from("é\u{1F600}\u{FFFC}\u{FDCF}".to_owned()).is_ok());
         assert_eq!(Revision::try_from(0), Err(IdError::RevisionOutOfRange));
         assert_eq!(Revision::try_from(1 << 53), Err(IdError::RevisionOutOfRange));
     }

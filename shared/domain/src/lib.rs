@@ -5,15 +5,20 @@
 //! [`DecisionRecord::owed`], again a pure function, so that sending it twice sends the same ids.
 
 pub mod condition;
+mod content;
 mod decide;
 mod escalation;
 mod evidence;
 mod id;
+pub mod json;
+mod keyed;
 pub mod policy;
 pub mod post;
 mod record;
 mod timestamp;
+mod tombstone;
 
+pub use content::{Settlement, digested, is_repeat, settle};
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
 pub use escalation::Escalation;
 pub use evidence::{
@@ -21,11 +26,13 @@ pub use evidence::{
     View,
 };
 pub use id::{AuthorId, Harm, IdError, MAX_ID_BYTES, PostId, Revision, decision_id, sha256_hex};
+pub use keyed::{DigestKey, DigestKeyError, KEYED_DIGEST_BYTES, KeyedDigest, keyed_hex};
 pub use policy::{Adviser, Decision, Policy, PolicyError, SecondOpinion};
-pub use post::{MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
+pub use post::{About, MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
 pub use record::{
-    ActionKind, ActionRequest, Consulted, ContentRecord, DecisionRecord, Explanation, FIELD_NOTE, FeatureRecord,
-    ImageRecord, ModelRef, NOTES, Owed, PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting, Source, Span,
-    is_note,
+    ActionKind, ActionRequest, CONTENT_NOTE, Consulted, ContentRecord, DecisionRecord, Explanation, FIELD_NOTE,
+    FeatureRecord, ImageRecord, ModelRef, Owed, PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting, Source,
+    Span, UNDECIDABLE_NOTE, is_note,
 };
 pub use timestamp::{Timestamp, TimestampError};
+pub use tombstone::{TOMBSTONE_DAYS, Tombstone};

@@ -85,12 +85,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// Which content a decision is about, without the content.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ContentRecord {
-    /// Keyed digest of all content: texts, addresses of media, surface. 32 hexadecimal digits; absent where there is no key.
+    /// Keyed digest of the content of the event: texts, addresses of text and media with their entity tags, surface. 32 hexadecimal digits; absent where there is no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Keyed digest of the entity tags of all media: 8 hexadecimal digits; absent where not all of them are known.
+    /// Keyed digest of what was read from the objects that the event names: 8 hexadecimal digits; absent where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etags: Option<String>,
+    pub objects: Option<String>,
     /// Parts of the content that could not be read, by view.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<String>,
@@ -358,13 +358,17 @@ impl PolicyRef {
 
 /// Begins the names, among what a record says is degraded, of fields that were wrong and count as absent.
 pub const FIELD_NOTE: &str = "field:";
+/// Begins the names of why a part of the content could not be read.
+pub const CONTENT_NOTE: &str = "content:";
+/// Begins the name of why an event could not be decided as it came.
+pub const UNDECIDABLE_NOTE: &str = "undecidable:";
 /// Notes on how the event itself was read: its JSON was repaired; characters that are none were replaced.
-pub const NOTES: [&str; 2] = ["json", "characters"];
+const NOTES: [&str; 2] = ["json", "characters"];
 
 /// Whether a name among what a record says is degraded is about the event itself, and so stays when the post is decided again.
 #[must_use]
 pub fn is_note(name: &str) -> bool {
-    name.starts_with(FIELD_NOTE) || NOTES.contains(&name)
+    [FIELD_NOTE, CONTENT_NOTE, UNDECIDABLE_NOTE].iter().any(|begin| name.starts_with(begin)) || NOTES.contains(&name)
 }
 
 impl DecisionRecord {

@@ -35,6 +35,12 @@ impl Timestamp {
         Self::from_millis(self.0 + i64::from(minutes) * 60_000)
     }
 
+    /// This instant `days` later.
+    #[must_use]
+    pub fn plus_days(self, days: u32) -> Self {
+        Self::from_millis(self.0 + i64::from(days) * 86_400_000)
+    }
+
     /// The hour of the day in UTC, 0 to 23.
     #[must_use]
     pub fn hour_utc(self) -> i64 {

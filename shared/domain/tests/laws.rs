@@ -43,6 +43,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let second_opinion =
         prop_oneof![Just(Availability::None), Just(Availability::Available), Just(Availability::Unavailable)];
     let verdict = prop_oneof![Just(VerdictBefore::No), Just(VerdictBefore::Yes), Just(VerdictBefore::Unavailable)];
+    let conflict = prop_oneof![Just(Decision::Approve), Just(Decision::Review), Just(Decision::Hide)];
     let names = proptest::sample::select(vec!["prior_violations", "account_age_days", "verified", "reports"]);
     (
         proptest::collection::btree_map(Just("hate".to_owned()), score(), 0..2),
@@ -51,6 +52,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         verdict,
         (0u32..3, any::<bool>(), 1u64..4),
         (0u32..2, second_opinion),
+        (any::<bool>(), proptest::option::weighted(0.2, conflict), any::<bool>()),
     )
         .prop_map(
             |(
@@ -60,6 +62,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 verdict_before,
                 (media_count, is_reply, revision),
                 (blocked_media, second_opinion),
+                (content_unread, conflict, policy_assumed),
             )| Evidence {
                 revision: Revision::try_from(revision).unwrap(),
                 post: PostFacts { lang: "en".to_owned(), surface: "post".to_owned(), media_count, is_reply },
@@ -69,6 +72,9 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 blocked_media,
                 verdict_before,
                 second_opinion,
+                content_unread,
+                conflict,
+                policy_assumed,
             },
         )
 }
@@ -149,10 +155,10 @@ proptest! {
         let score = evidence.scores.get("hate");
         let skipped = score.is_some_and(|score| score.state == ScoreState::Skipped);
         let failed = !skipped && score.and_then(Score::value).is_none();
-        if failed {
+        if failed && evidence.conflict != Some(Decision::Hide) {
             prop_assert_eq!(judged.decision, Decision::Review);
         }
-        if failed || evidence.media == Availability::Unavailable || evidence.verdict_before == VerdictBefore::Unavailable {
+        if failed || evidence.content_unread || evidence.media == Availability::Unavailable || evidence.verdict_before == VerdictBefore::Unavailable {
             prop_assert!(judged.decision >= Decision::Review);
             prop_assert!(!judged.degraded.is_empty());
         }
@@ -212,6 +218,9 @@ fn record(policy: &Policy, evidence: &Evidence, judgement: Judgement) -> Decisio
     };
     let mut record = DecisionRecord::new((post, None), evidence, policy, judgement, setting);
     let blocked = ImageRecord { blocked: Some("entry".to_owned()), ..ImageRecord::default() };
+    if evidence.content_unread {
+        record.content.unread = vec!["text".to_owned()];
+    }
     record.images = vec![blocked; usize::try_from(evidence.blocked_media).unwrap()];
     let consulted = |state| Consulted { by: Adviser::Endpoint, state, why: None, model: None };
     record.second_opinion = match evidence.second_opinion {
@@ -227,12 +236,34 @@ proptest! {
     #[test]
     fn without_the_second_opinion_asked_for_nothing_is_removed(rules in chosen_rules(), evidence in evidence()) {
         let policy = policy(&rules);
-        let without = Evidence { second_opinion: Availability::Unavailable, ..evidence };
+        let without = Evidence { second_opinion: Availability::Unavailable, conflict: None, ..evidence };
         let judged = decide(&policy, &without);
         prop_assert_eq!(judged.decision, Decision::Review);
         prop_assert!(judged.lane.is_some());
         prop_assert!(judged.degraded.contains(&"second_opinion".to_owned()));
         prop_assert!(judged.reasons.iter().any(|reason| reason.rule == "unavailable:second_opinion"));
+    }
+}
+
+proptest! {
+    /// Law 14: under a policy that nobody asked for nothing is approved, and nothing is hidden that was not hidden before.
+    #[test]
+    fn an_assumed_policy_decides_nothing_but_review(rules in chosen_rules(), evidence in evidence()) {
+        let judged = decide(&policy(&rules), &Evidence { policy_assumed: true, ..evidence.clone() });
+        let expected = if evidence.conflict == Some(Decision::Hide) { Decision::Hide } else { Decision::Review };
+        prop_assert_eq!(judged.decision, expected);
+        prop_assert!(judged.reasons.iter().any(|reason| reason.rule == "unavailable:policy"));
+        prop_assert!(judged.degraded.contains(&"policy".to_owned()));
+    }
+
+    /// Law 11: other content under the same key is never approved, and never milder than what was decided before.
+    #[test]
+    fn a_conflict_is_not_milder(rules in chosen_rules(), evidence in evidence(), before in prop_oneof![Just(Decision::Approve), Just(Decision::Review), Just(Decision::Hide)]) {
+        let policy = policy(&rules);
+        let alone = decide(&policy, &Evidence { conflict: None, ..evidence.clone() });
+        let judged = decide(&policy, &Evidence { conflict: Some(before), ..evidence });
+        prop_assert_eq!(judged.decision, alone.decision.max(before).max(Decision::Review));
+        prop_assert!(judged.reasons.iter().any(|reason| reason.rule == "content-conflict"));
     }
 }
 

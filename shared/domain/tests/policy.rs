@@ -125,3 +125,30 @@ fn an_evaluation_error_counts_as_unavailable() {
     evidence.post.media_count = 2;
     assert_eq!(condition.held(&evidence), Held::No);
 }
+
+/// `pt` covers `pt-BR` and `PT`; of several the longest that fits.
+#[test]
+fn a_language_covers_its_regions() {
+    let holds = |condition: &str, tag: &str| {
+        let facts = domain::PostFacts { lang: tag.to_owned(), ..domain::PostFacts::default() };
+        let evidence = domain::Evidence::of(domain::Revision::FIRST, facts);
+        Condition::compile(condition, &schema()).unwrap().held(&evidence) == Held::Yes
+    };
+    for (condition, tag, expected) in [
+        ("post.lang == 'pt'", "pt", true),
+        ("post.lang == 'pt'", "pt-BR", true),
+        ("post.lang == 'pt'", "PT", true),
+        ("post.lang == 'pt-BR'", "pt-br", true),
+        ("post.lang == 'pt-BR'", "pt", false),
+        ("post.lang == 'pt'", "ptx", false),
+        ("post.lang == 'pt'", "", false),
+        ("post.lang == ''", "", true),
+        ("post.lang != 'pt'", "pt-BR", false),
+        ("post.lang in ['de', 'pt']", "pt-BR", true),
+        ("post.lang == 'zh-Hant'", "zh-Hant-TW", true),
+        ("post.lang == 'pt' || post.lang == 'pt-BR'", "pt-BR", true),
+        ("post.lang.startsWith('p')", "pt-BR", true),
+    ] {
+        assert_eq!(holds(condition, tag), expected, "{condition} on `{tag}`");
+    }
+}

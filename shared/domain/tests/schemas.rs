@@ -100,10 +100,19 @@ fn full() -> DecisionRecord {
     evidence.features.insert("prior_violations".to_owned(), FeatureState::Stale(FeatureValue::Int(3)));
     evidence.features.insert("verified".to_owned(), FeatureState::Present(FeatureValue::Bool(false)));
     evidence.features.insert("reports".to_owned(), FeatureState::Unavailable);
+    (evidence.content_unread, evidence.conflict, evidence.policy_assumed) = (true, Some(Decision::Hide), true);
     let mut record = looked_at(explained(record(&evidence, Some("u-1"))));
     // The sample in events/ should not change with every edit of the default policy.
     record.policy =
-        PolicyRef { id: "default".to_owned(), version: "1".to_owned(), sha256: sha256_hex(b"policy"), assumed: false };
+        PolicyRef { id: "default".to_owned(), version: "1".to_owned(), sha256: sha256_hex(b"policy"), assumed: true };
+    record.content = ContentRecord {
+        digest: Some("9a".repeat(16)),
+        objects: Some("0c".repeat(4)),
+        unread: vec!["text_ref".to_owned()],
+        others: vec!["7b".repeat(16)],
+        conflict: Some(Decision::Hide),
+    };
+    record.source = Source { queue: "moderato-dev-posts".to_owned(), sender: "AIDAEXAMPLE".to_owned() };
     record
 }
 
@@ -225,7 +234,7 @@ fn any_region() -> impl Strategy<Value = Region> {
 }
 
 fn any_record() -> impl Strategy<Value = DecisionRecord> {
-    let id = "[^\\p{Cc}]{1,60}";
+    let id = "[\\p{L}\\p{N}\\p{P} ]{1,60}";
     let score = prop_oneof![
         3 => (0.0..=1.0f64, any_view()).prop_map(|(value, view)| Score { view, ..score(value) }),
         1 => Just(Score::unavailable("m@1")),
@@ -369,10 +378,10 @@ fn planted_faults_in_records_are_refused() {
         ("/explanation/spans/0/weight", Some(Value::Null), ByBoth),
         ("/explanation/spans", Some(json!(vec![json!({"start": 0, "end": 1, "weight": 0.1}); 6])), BySchema),
         ("/scores/hate/view", Some(json!("image:1")), ByNobody),
-        ("/scores/hate/view", Some(json!("image")), ByBoth),
-        ("/scores/hate/view", Some(json!("ocr:-1")), ByBoth),
-        ("/scores/hate/view", Some(json!("video:0")), ByBoth),
-        ("/scores/hate/view", Some(json!("ocr:4294967296")), ByCode),
+        ("/scores/hate/view", Some(json!("image")), BySchema),
+        ("/scores/hate/view", Some(json!("ocr:-1")), BySchema),
+        ("/scores/hate/view", Some(json!("video:0")), BySchema),
+        ("/scores/hate/view", Some(json!("ocr:4294967296")), ByNobody),
         ("/scores/hate/view", None, ByNobody),
         ("/images", None, ByNobody),
         ("/images/0", Some(json!({})), ByNobody),
@@ -397,7 +406,14 @@ fn planted_faults_in_records_are_refused() {
         ("/policy/sha256", Some(json!("ABC")), BySchema),
         ("/decision_id", Some(json!("p-1")), BySchema),
         ("/schema", Some(json!("decision/2")), BySchema),
-        ("/post/mood", Some(json!("cheerful")), ByBoth),
+        ("/post/mood", Some(json!("later versions add facts")), ByNobody),
+        ("/content", None, ByNobody),
+        ("/content/digest", Some(json!("9A")), BySchema),
+        ("/content/unread", Some(json!("text")), ByBoth),
+        ("/content/conflict", Some(json!("maybe")), ByBoth),
+        ("/source", None, ByNobody),
+        ("/source/queue", Some(json!(7)), ByBoth),
+        ("/policy/assumed", Some(json!("yes")), ByBoth),
         ("/post/media_count", Some(json!(-1)), ByBoth),
         ("/experiment", Some(json!("later versions add fields")), ByNobody),
     ];
@@ -452,6 +468,7 @@ fn enumerations_are_those_of_the_code() {
                 ("second_opinion.by", words::<Adviser>()),
                 ("second_opinion.state", state.clone()),
                 ("verdict_before", verdict.clone()),
+                ("content.conflict", decision.clone()),
             ],
         ),
         ("review-task", vec![("decision", decision.clone())]),
@@ -563,9 +580,10 @@ fn escalation() -> Value {
     let post = json!({
         "post_id": "event-sample", "revision": 2, "author_id": "u-1", "created_at": "2026-11-23T09:59:58Z",
         "text": "Look at this.", "lang": "en", "surface": "comment",
-        "media": [{"uri": "s3://bucket/content/picture.png", "type": "image/png"}], "context": {"reply_to": "p-0"},
+        "media": [{"uri": "s3://bucket/content/picture.png", "type": "image/png", "alt": "A picture", "etag": "e"}], "context": {"reply_to": "p-0"},
+        "title": "A title", "spoiler_text": "A warning", "display_name": "ana", "text_ref": "s3://bucket/content/text",
     });
-    let post = Post::from_value(post).ok().unwrap();
+    let post = Post::from_value(post, domain::json::Repairs::default()).ok().unwrap();
     let sent = Escalation { post, received_at: "2026-11-23T10:00:00Z".parse().unwrap() };
     serde_json::from_str(&sent.to_body()).unwrap()
 }
@@ -593,8 +611,8 @@ fn planted_faults_in_escalations_are_refused() {
         ("/post", None, ByBoth),
         ("/post", Some(json!("p-1")), ByBoth),
         ("/post/post_id", None, ByBoth),
-        ("/post/revision", Some(json!(0)), ByBoth),
-        ("/post/media/0/uri", Some(json!(1)), ByBoth),
+        ("/post/revision", Some(json!(0)), BySchema),
+        ("/post/media/0/uri", Some(json!(1)), BySchema),
         ("/post/author_id", None, ByNobody),
         ("/attempt", Some(json!("later versions add fields")), ByNobody),
     ];

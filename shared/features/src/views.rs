@@ -170,6 +170,18 @@ pub struct FeatureRow {
     pub updated_at: Timestamp,
     /// Stored values by name.
     pub values: BTreeMap<String, StoredValue>,
+    /// When everything about the entity was erased, where that is not long ago: a tombstone is a row without values. Never in a file.
+    #[serde(skip)]
+    pub erased_at: Option<Timestamp>,
+}
+
+impl FeatureRow {
+    /// What stands in the place of a row that was erased.
+    #[must_use]
+    pub fn tombstone(key: RowKey, erased_at: Timestamp) -> Self {
+        let RowKey { view, id } = key;
+        Self { view, id, updated_at: erased_at, values: BTreeMap::new(), erased_at: Some(erased_at) }
+    }
 }
 
 /// Names a row in the table: `user#u-1`.
@@ -281,16 +293,20 @@ impl Definitions {
     /// The rows to look up for a post, one for each view; a view whose entity the post does not name has none.
     #[must_use]
     pub fn keys(&self, post: &Post) -> Vec<RowKey> {
-        self.views
-            .iter()
-            .filter_map(|(name, view)| {
-                let id = match view.entity {
-                    Entity::AuthorId => post.author_id.as_ref()?.as_str(),
-                    Entity::PostId => post.post_id.as_str(),
-                };
-                Some(RowKey { view: name.clone(), id: id.to_owned() })
-            })
-            .collect()
+        let author = post.author_id.iter().flat_map(|id| self.rows_of(Entity::AuthorId, id.as_str()));
+        author.chain(self.rows_of(Entity::PostId, post.post_id.as_str())).collect()
+    }
+
+    /// The rows about one author or post.
+    pub fn rows_of(&self, entity: Entity, id: &str) -> impl Iterator<Item = RowKey> {
+        let views = self.views.iter().filter(move |(_, view)| view.entity == entity);
+        views.map(move |(view, _)| RowKey { view: view.clone(), id: id.to_owned() })
+    }
+
+    /// The rows that `lookup` found about the author of a post.
+    pub fn of_author<'a>(&self, post: &Post, lookup: impl Fn(&RowKey) -> &'a Lookup) -> Vec<&'a Lookup> {
+        let rows = post.author_id.iter().flat_map(|id| self.rows_of(Entity::AuthorId, id.as_str()));
+        rows.map(|key| lookup(&key)).collect()
     }
 
     /// Computes every feature of a post received at `received_at` from the rows that `lookup` found.

@@ -231,7 +231,7 @@ proptest! {
             Some((feature.name.clone(), value))
         });
         let updated_at = Timestamp::from_millis(updated_at);
-        let row = FeatureRow { view: view.to_owned(), id, updated_at, values: values.collect() };
+        let row = FeatureRow { view: view.to_owned(), id, updated_at, values: values.collect(), erased_at: None };
         let document = serde_json::to_value(&row).unwrap();
         JsonSchema::read("features-row").accept(&document);
         prop_assert_eq!(definitions.parse_row(&document.to_string()).unwrap(), row);

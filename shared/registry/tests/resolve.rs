@@ -8,9 +8,9 @@
 
 use domain::condition::Schema;
 use domain::policy::FALLBACK;
-use domain::{Policy, sha256_hex};
+use domain::{Policy, PolicyRef, Timestamp, sha256_hex};
 use features::views::Definitions;
-use registry::{Live, POINTER_KEY, Pointer, Registry, RegistryError, publish};
+use registry::{Fallback, Live, POINTER_KEY, Pointer, Publication, Registry, RegistryError, Shelf};
 use scoring::deployment::{Data, DeploymentCalibration, Figures, Mapping};
 use scoring::reviewed::Estimate;
 use scoring::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, Onnx, TextModel};
@@ -28,6 +28,8 @@ struct Bucket {
     kept: MemoryObjects,
     reads: Mutex<Vec<String>>,
     down: Mutex<bool>,
+    /// No answer comes, and deadlines are nothing to it.
+    hangs: Mutex<bool>,
 }
 
 impl Bucket {
@@ -46,6 +48,9 @@ impl Bucket {
 impl ObjectStore for Bucket {
     async fn get(&self, bucket: &str, key: &str, max_bytes: usize, by: Deadline) -> Result<Option<Object>, StoreError> {
         self.reads.lock().unwrap().push(key.to_owned());
+        if *self.hangs.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
         if *self.down.lock().unwrap() {
             return Err(StoreError::transient("reading an object", "SlowDown"));
         }
@@ -59,6 +64,10 @@ impl ObjectStore for Bucket {
     async fn list(&self, bucket: &str, prefix: &str, by: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
         self.kept.list(bucket, prefix, by).await
     }
+
+    async fn delete(&self, bucket: &str, key: &str, by: Deadline) -> Result<(), StoreError> {
+        self.kept.delete(bucket, key, by).await
+    }
 }
 
 fn soon() -> Deadline {
@@ -69,6 +78,7 @@ fn soon() -> Deadline {
 struct Machine {
     bucket: Bucket,
     bundled: PathBuf,
+    fallback: Fallback,
     cache: tempfile::TempDir,
     onnx: Onnx,
     schema: Schema,
@@ -83,6 +93,7 @@ impl Machine {
         Self {
             bucket: Bucket::default(),
             bundled: root.join("shared/scoring/models/ngram-baseline"),
+            fallback: Fallback::Review,
             cache: tempfile::tempdir().unwrap(),
             onnx: scoring::init(&library).unwrap(),
             schema: Definitions::bundled().unwrap().schema(),
@@ -93,6 +104,7 @@ impl Machine {
         let registry = Registry {
             bucket: Some((&self.bucket, BUCKET)),
             bundled: &|| Bundle::read(&self.bundled).map_err(|why| why.to_string()),
+            fallback: self.fallback,
             cache: self.cache.path().join("cache"),
             onnx: &|| Ok(self.onnx.clone()),
             schema: &self.schema,
@@ -127,9 +139,17 @@ impl Machine {
     }
 
     async fn publish(&self, bundle: &Bundle, policy: &str) -> Pointer {
-        let model = TextModel::load(&self.onnx, bundle, None).unwrap();
-        let checked = Policy::load_untested(policy, &self.schema).unwrap();
-        publish((&self.bucket, BUCKET), (&model, bundle), (&checked, policy), soon()).await.unwrap()
+        let model = TextModel::load(&self.onnx, bundle, None).unwrap().identity().clone();
+        let policy_ref = PolicyRef::of(&Policy::load_untested(policy, &self.schema).unwrap());
+        let pointer = Pointer { schema: "live/1".to_owned(), model, policy: policy_ref };
+        let shelf = Shelf { objects: &self.bucket.kept, bucket: BUCKET };
+        shelf.put_model(bundle, soon()).await.unwrap();
+        shelf.put_policy(policy, soon()).await.unwrap();
+        let standing = shelf.standing(soon()).await.unwrap();
+        let now = Timestamp::from_millis(0);
+        let publication = Publication::new(pointer.clone(), standing.as_ref(), (None, None), now);
+        shelf.publish(standing.as_ref(), &publication, soon()).await.unwrap();
+        pointer
     }
 
     fn cached(&self, digest: &str, file: &str) -> PathBuf {
@@ -147,9 +167,10 @@ fn other_policy() -> String {
 }
 
 #[tokio::test]
-async fn before_anything_is_published_the_bundled_model_decides_and_says_so() {
+async fn before_anything_is_published_what_is_bundled_is_assumed_and_says_so() {
     let machine = Machine::new();
     let live = machine.resolve().await.unwrap();
+    assert!(live.assumed);
     assert_eq!(live.model.identity().sha256, machine.shipped().sha256());
     assert_eq!(live.policy.sha256, sha256_hex(FALLBACK.as_bytes()));
     assert_eq!(parts(&live), ["pointer"]);
@@ -162,12 +183,101 @@ async fn without_a_bucket_what_is_bundled_is_all_there_is_to_want() {
     let registry = Registry {
         bucket: None,
         bundled: &|| Bundle::read(&machine.bundled).map_err(|why| why.to_string()),
+        fallback: Fallback::Review,
         cache: machine.cache.path().join("cache"),
         onnx: &|| Ok(machine.onnx.clone()),
         schema: &machine.schema,
     };
     let live = registry.resolve(soon()).await.unwrap();
+    assert!(!live.assumed);
     assert_eq!((live.model.identity().sha256.clone(), live.problems), (machine.shipped().sha256(), Vec::new()));
+}
+
+/// Ways to not learn from the pointer what is wanted.
+const UNKNOWN: [&str; 5] = ["absent", "down", "hangs", "garbage", "of another release"];
+
+async fn unknown(how: &str) -> Machine {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.shipped(), FALLBACK).await;
+    match how {
+        "absent" => return Machine::new(),
+        "down" => *machine.bucket.down.lock().unwrap() = true,
+        "hangs" => *machine.bucket.hangs.lock().unwrap() = true,
+        "garbage" => machine.bucket.put(POINTER_KEY, "{").await,
+        _ => {
+            let other = Pointer { schema: "live/2".to_owned(), ..pointer.clone() };
+            machine.bucket.put(POINTER_KEY, serde_json::to_vec(&other).unwrap()).await;
+        }
+    }
+    machine
+}
+
+/// Law 14. Also where what is bundled happens to be what was published: nobody in this process knows.
+#[tokio::test(start_paused = true)]
+async fn a_cold_start_that_does_not_learn_what_is_wanted_assumes() {
+    for how in UNKNOWN {
+        let machine = unknown(how).await;
+        let started = Deadline::now();
+        let live = machine.resolve().await.unwrap();
+        assert!(live.assumed, "{how}");
+        assert_eq!((parts(&live), live.model.identity().sha256.clone()), (vec!["pointer"], machine.shipped().sha256()));
+        // Two seconds, whatever hangs: posts wait.
+        assert!(started.elapsed() <= Duration::from_millis(2_010), "{how}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_may_say_that_it_runs_what_is_bundled() {
+    for how in UNKNOWN {
+        let mut machine = unknown(how).await;
+        machine.fallback = Fallback::Bundled;
+        let live = machine.resolve().await.unwrap();
+        assert!(!live.assumed, "{how}");
+        // It still says that it did not get what it asked for.
+        assert_eq!(parts(&live), ["pointer"], "{how}");
+    }
+    assert_eq!(("review".parse(), "bundled".parse()), (Ok(Fallback::Review), Ok(Fallback::Bundled)));
+    assert_eq!(("".parse::<Fallback>(), "Bundled".parse::<Fallback>()), (Err(()), Err(())));
+}
+
+/// The last good one was wanted once, which is more than can be said of the bundled one.
+#[tokio::test(start_paused = true)]
+async fn with_a_last_good_pair_nothing_is_assumed() {
+    for how in UNKNOWN {
+        let mut machine = unknown(how).await;
+        let down = std::mem::take(&mut *machine.bucket.down.lock().unwrap());
+        let hangs = std::mem::take(&mut *machine.bucket.hangs.lock().unwrap());
+        let pointer = machine.publish(&machine.other(), &other_policy()).await;
+        let good = machine.resolve().await.unwrap();
+        assert!(!good.assumed && good.problems.is_empty());
+        *machine.bucket.down.lock().unwrap() = down;
+        *machine.bucket.hangs.lock().unwrap() = hangs;
+        match how {
+            "absent" => machine.bucket.kept = MemoryObjects::default(),
+            "garbage" | "of another release" => machine.bucket.put(POINTER_KEY, "{").await,
+            _ => {}
+        }
+        let live = machine.resolve().await.unwrap();
+        assert!(!live.assumed, "{how}");
+        assert_eq!((live.model.identity(), live.policy.id.as_str()), (&pointer.model, "other"), "{how}");
+        assert_eq!(parts(&live), ["pointer"], "{how}");
+    }
+}
+
+/// A machine on which the last write failed half-way: the disk was full, or the process ended.
+#[tokio::test]
+async fn the_last_good_pointer_is_whole_or_the_one_before() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.shipped(), &other_policy()).await;
+    machine.resolve().await.unwrap();
+    let kept = machine.cache.path().join("cache/last-good.json");
+    assert_eq!(serde_json::from_slice::<Pointer>(&std::fs::read(&kept).unwrap()).unwrap(), pointer);
+    // Nothing can be written beside it any more; what stands there must survive the attempt.
+    let beside = kept.with_added_extension(std::process::id().to_string());
+    std::fs::create_dir(&beside).unwrap();
+    machine.publish(&machine.other(), FALLBACK).await;
+    assert!(machine.resolve().await.unwrap().problems.is_empty());
+    assert_eq!(serde_json::from_slice::<Pointer>(&std::fs::read(&kept).unwrap()).unwrap(), pointer);
 }
 
 #[tokio::test]
@@ -277,6 +387,7 @@ async fn tampered_bytes_are_refused() {
             machine.bucket.put(&key, bytes).await;
             let live = machine.resolve().await.unwrap();
             assert_eq!(parts(&live), [part], "{name}: {:?}", live.problems);
+            assert_eq!(live.assumed, !after_a_good_one, "{name}");
             if part == "model" {
                 assert_eq!((live.model.identity(), live.policy.id.as_str()), (&good.model, "other"), "{name}");
             } else {
@@ -339,6 +450,7 @@ async fn a_policy_that_fails_its_own_tests_is_refused() {
     machine.publish(&machine.shipped(), &failing).await;
     let live = machine.resolve().await.unwrap();
     assert_eq!((parts(&live), live.policy.sha256.clone()), (vec!["policy"], sha256_hex(FALLBACK.as_bytes())));
+    assert!(live.assumed);
 }
 
 #[tokio::test]
@@ -350,6 +462,7 @@ async fn what_the_pointer_names_and_nobody_has_is_a_problem_each() {
     machine.bucket.put(POINTER_KEY, serde_json::to_vec(&pointer).unwrap()).await;
     let live = machine.resolve().await.unwrap();
     assert_eq!(parts(&live), ["model", "policy"]);
+    assert!(live.assumed);
     assert!(live.problems[0].why.contains("does not exist"), "{:?}", live.problems);
     assert_eq!(live.model.identity().sha256, machine.shipped().sha256());
 }

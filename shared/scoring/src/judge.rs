@@ -24,15 +24,26 @@ pub struct Judge {
     pub policy_assumed: bool,
 }
 
-/// The text of a post, as far as it could be had.
+/// A text of a post, as far as it could be read.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Text {
-    /// Here it is.
+    /// What it says.
     Known(String),
-    /// The post has none, only media.
-    None,
-    /// It is kept elsewhere and could not be read.
+    /// It could not be read.
     Unavailable,
+}
+
+/// The texts of a post, each a view of its own; `object` is what stands behind its `text_ref`, where it has one.
+#[must_use]
+pub fn texts(post: &Post, object: Option<Text>) -> Vec<(View, Text)> {
+    let own = post.texts().map(|(view, text)| (view, Text::Known(text.to_owned())));
+    let unread = post.unread.iter().map(|view| (*view, Text::Unavailable));
+    let mut texts: Vec<_> = own.chain(object.map(|text| (View::TextRef, text))).chain(unread).collect();
+    // An empty text beside others says nothing.
+    if texts.len() > 1 {
+        texts.retain(|(_, text)| !matches!(text, Text::Known(text) if text.is_empty()));
+    }
+    texts
 }
 
 /// When the explanation is made.
@@ -59,8 +70,10 @@ impl Explain {
 pub struct Subject<'a> {
     /// The post.
     pub post: &'a Post,
-    /// Its text.
-    pub text: &'a Text,
+    /// Its texts, as [`texts`] gives them.
+    pub texts: &'a [(View, Text)],
+    /// What the post was decided before on other content: this decision is not milder.
+    pub conflict: Option<Decision>,
     /// Whether a person decided an earlier revision.
     pub verdict_before: VerdictBefore,
     /// When the event reached the queue.
@@ -76,17 +89,20 @@ pub const MAX_QUESTION_TEXT_BYTES: usize = 256 * 1024;
 /// The longest event that is sent on to be looked at again, in bytes of JSON: a message takes a mebibyte, envelope included.
 pub const MAX_QUESTION_BYTES: usize = 768 * 1024;
 
-/// What is too long for a message or a request is decided without: a person reads it.
-fn can_be_asked_about(post: &Post, text: &Text) -> bool {
-    !matches!(text, Text::Known(text) if text.len() > MAX_QUESTION_TEXT_BYTES)
-        && post.to_value().to_string().len() <= MAX_QUESTION_BYTES
+/// What is too long for a message or a request is decided without: a person reads it. So is a post of several texts, for the sake of its
+/// text: an opinion on one says nothing of the others.
+fn can_be_asked_about(policy: &Policy, post: &Post, texts: &[(View, Text)]) -> bool {
+    let media = policy.second_opinion.as_ref().is_some_and(|asked| asked.media) && !post.media.is_empty();
+    (media || texts.len() <= 1)
+        && !texts.iter().any(|(_, text)| matches!(text, Text::Known(text) if text.len() > MAX_QUESTION_TEXT_BYTES))
+        && domain::json::ascii(&post.to_value().to_string()).len() <= MAX_QUESTION_BYTES
 }
 
 impl Judge {
     /// Scores and decides a post; `lookup` gives the feature rows that were found. Total: a model that fails is
     /// evidence that is unavailable.
     pub fn judge<'a>(&self, subject: &Subject<'_>, lookup: impl Fn(&RowKey) -> &'a Lookup) -> DecisionRecord {
-        let Subject { post, text, verdict_before, received_at, decided_at, explain } = *subject;
+        let Subject { post, texts, conflict, verdict_before, received_at, decided_at, explain } = *subject;
         let facts = PostFacts {
             lang: post.lang.clone().unwrap_or_default(),
             surface: post.surface.clone().unwrap_or_default(),
@@ -94,8 +110,10 @@ impl Judge {
             is_reply: post.reply_to.is_some(),
         };
         let mut evidence = Evidence::of(post.revision, facts);
-        let (score, scored) = self.score(post, text);
+        let Read { score, scored, text, unread } = self.score(post, texts);
         evidence.scores.insert(self.model.harm().to_owned(), score);
+        evidence.content_unread = !unread.is_empty();
+        evidence.conflict = conflict;
         evidence.features = self.definitions.compute(post, received_at, lookup);
         // No model looks at media yet.
         evidence.media = if post.media.is_empty() { Availability::None } else { Availability::Unavailable };
@@ -103,8 +121,9 @@ impl Judge {
         evidence.policy_assumed = self.policy_assumed;
 
         let mut judgement = decide(&self.policy, &evidence);
-        let provisional = self.policy.wants_second_opinion(&evidence, &judgement) && can_be_asked_about(post, text);
-        judgement.degraded.extend(self.degraded.iter().cloned());
+        let provisional =
+            self.policy.wants_second_opinion(&evidence, &judgement) && can_be_asked_about(&self.policy, post, texts);
+        judgement.degraded.extend(self.degraded.iter().chain(&post.notes).cloned());
         let explained =
             judgement.score.is_some() && (explain == Explain::Always || judgement.decision > Decision::Approve);
         let setting = Setting {
@@ -117,8 +136,8 @@ impl Judge {
         let who = (post.post_id.clone(), post.author_id.clone());
         let mut record = DecisionRecord::new(who, &evidence, &self.policy, judgement, setting);
         record.provisional = provisional;
+        record.content.unread = unread;
         if explained
-            && let Text::Known(text) = text
             && let Some(scored) = &scored
             && let Ok(explained) = self.model.explain(text, scored, explain.runs())
             && !explained.spans.is_empty()
@@ -129,22 +148,51 @@ impl Judge {
         record
     }
 
-    /// The score as evidence, and as it came from the model where it did.
-    fn score(&self, post: &Post, text: &Text) -> (Score, Option<Scored>) {
+    /// The highest score over all texts; of equals the first. A text that cannot be read makes the score of none of the others wrong: it
+    /// is evidence of its own that is unavailable.
+    fn score<'a>(&self, post: &Post, texts: &'a [(View, Text)]) -> Read<'a> {
         let identity = self.model.identity();
         let model = format!("{}@{}", identity.name, identity.version);
-        let unavailable = Score::unavailable(model.clone());
-        match text {
-            Text::None => (Score { state: ScoreState::Skipped, ..unavailable }, None),
-            // A language that the model has not learned counts as unavailable evidence.
-            Text::Known(text) if self.model.supports(post.lang.as_deref()) => match self.model.score(text) {
-                Ok(scored) => {
-                    let (raw, calibrated) = (Some(scored.raw), Some(scored.calibrated));
-                    (Score { raw, calibrated, model, state: ScoreState::Ok, view: View::Text }, Some(scored))
+        // A language that the model has not learned counts as unavailable evidence.
+        let learned = self.model.supports(post.lang.as_deref());
+        let mut unread = Vec::new();
+        let mut best: Option<(Scored, View, &str)> = None;
+        for (view, text) in texts {
+            let Text::Known(text) = text else {
+                unread.push(view.to_string());
+                continue;
+            };
+            if let (true, Ok(scored)) = (learned, self.model.score(text)) {
+                if best.as_ref().is_none_or(|(best, ..)| scored.calibrated > best.calibrated) {
+                    best = Some((scored, *view, text));
                 }
-                Err(_) => (unavailable, None),
-            },
-            Text::Known(_) | Text::Unavailable => (unavailable, None),
+            } else if texts.len() > 1 {
+                unread.push(view.to_string());
+            }
+        }
+        let unavailable = Score::unavailable(model.clone());
+        match best {
+            Some((scored, view, text)) => {
+                let (raw, calibrated) = (Some(scored.raw), Some(scored.calibrated));
+                let score = Score { raw, calibrated, model, state: ScoreState::Ok, view };
+                Read { score, scored: Some(scored), text, unread }
+            }
+            None if texts.is_empty() => {
+                Read { score: Score { state: ScoreState::Skipped, ..unavailable }, scored: None, text: "", unread }
+            }
+            None => Read { score: unavailable, scored: None, text: "", unread },
         }
     }
+}
+
+/// What came of reading a post.
+struct Read<'a> {
+    /// The score as evidence.
+    score: Score,
+    /// The same as it came from the model, where one answered.
+    scored: Option<Scored>,
+    /// The text that it is of.
+    text: &'a str,
+    /// Views that could not be read.
+    unread: Vec<String>,
 }

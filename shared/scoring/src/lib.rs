@@ -26,7 +26,7 @@ pub mod train;
 pub use bundle::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, TRANSFORMER_FILE, VOCABULARY_FILE};
 pub use bytes::Bytes;
 pub use graph::{Device, Execution, Graph, GraphError, Tensor};
-pub use judge::{Explain, Judge, MAX_QUESTION_BYTES, MAX_QUESTION_TEXT_BYTES, Subject, Text};
+pub use judge::{Explain, Judge, MAX_QUESTION_BYTES, MAX_QUESTION_TEXT_BYTES, Subject, Text, texts};
 pub use linear::{Linear, LinearError, NoWeight, Run};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};

@@ -16,7 +16,7 @@ pub enum Trouble {
         /// What is wrong, without content.
         detail: String,
         /// The original; empty where that is the message itself.
-        bytes: Vec<u8>,
+        bytes: Arc<[u8]>,
     },
     /// It may be done later: the message is delivered again.
     Retry(StoreError),
@@ -26,18 +26,18 @@ impl Trouble {
     /// What can never be done, with the message itself as the original.
     #[must_use]
     pub fn rejected(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self::Reject { kind, detail: detail.into(), bytes: Vec::new() }
+        Self::Reject { kind, detail: detail.into(), bytes: Arc::default() }
     }
 
     /// Rejects what would fail in the same way however often it came, with `original` to be kept: no such error is tried again in
     /// silence.
-    pub fn give_up(&mut self, original: &[u8]) {
+    pub fn give_up(&mut self, original: Arc<[u8]>) {
         let Self::Retry(error) = self else { return };
         if !error.retryable && !planted("tried-for-ever") {
             let detail = error.to_string();
             let said = serde_json::json!({ "error": detail });
             telemetry::log("ERROR", "a message was refused, and would be refused again", &said);
-            *self = Self::Reject { kind: "refused", detail, bytes: original.to_vec() };
+            *self = Self::Reject { kind: "refused", detail, bytes: original };
         }
     }
 }
@@ -74,7 +74,11 @@ impl Content {
                 Err(Trouble::rejected("too_large", format!("the object has more than {max_bytes} bytes")))
             }
             Err(_) if planted("transient-is-poison") => Err(Trouble::rejected("object_missing", "not there")),
-            Err(error) => Err(Trouble::Retry(error)),
+            Err(error) if error.retryable => Err(Trouble::Retry(error)),
+            Err(error) => Err(Trouble::rejected(
+                "object_unreadable",
+                format!("the object that holds the content cannot be read: {error}"),
+            )),
         }
     }
 

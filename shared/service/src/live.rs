@@ -2,7 +2,7 @@
 
 use domain::condition::Schema;
 use features::views::Definitions;
-use registry::{Pointer, Registry};
+use registry::{Fallback, Pointer, Registry};
 use runtime::telemetry;
 use scoring::{Bundle, Judge, Onnx, RuntimeError};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ pub struct Setting {
     pub root: PathBuf,
     /// Bucket of models and policies.
     pub artifacts_bucket: String,
+    /// What decides where nobody can say which model and policy are wanted.
+    pub fallback: Fallback,
 }
 
 impl Setting {
@@ -62,6 +64,15 @@ impl Live {
     /// # Errors
     /// Where the deployment is broken: ONNX Runtime or every model unusable. Loud, and at once.
     pub async fn start(setting: Setting) -> Result<(Self, Aws), runtime::Error> {
+        let aws = store::connect(Connection::default()).await;
+        Ok((Self::on(setting, &aws).await?, aws))
+    }
+
+    /// Loads what is live on this AWS. Where the registry does not say in time, the bundled model and policy are assumed.
+    ///
+    /// # Errors
+    /// As [`Live::start`].
+    pub async fn on(setting: Setting, aws: &Aws) -> Result<Self, runtime::Error> {
         // What takes longest, beside all that can do without it: Lambda shows two processors to a function that starts.
         // Whoever asks before it is done waits; its error is theirs.
         let library = setting.root.join("libonnxruntime.so");
@@ -78,15 +89,14 @@ impl Live {
         }));
         let definitions = Definitions::bundled()?;
         let schema = definitions.schema();
-        let aws = store::connect(Connection::default()).await;
-        let objects = Arc::new(S3Objects::new(&aws));
+        let objects = Arc::new(S3Objects::new(aws));
         let onnx = || scoring::init(&library);
         let bundled = || read.get_or_init(|| hashed(&setting.bundled())).clone();
         let registry = registry(&setting, objects.as_ref(), &onnx, &bundled, &schema);
         let live = registry.resolve(Deadline::now() + START_TIMEOUT).await?;
         let onnx = onnx()?;
         let current = Mutex::new(current(&definitions, live));
-        Ok((Self { setting, definitions, schema, onnx, objects, current }, aws))
+        Ok(Self { setting, definitions, schema, onnx, objects, current })
     }
 
     /// ONNX Runtime, for whoever has models of his own.
@@ -147,6 +157,7 @@ fn registry<'a>(
     Registry {
         bucket: Some((objects, &setting.artifacts_bucket)),
         bundled,
+        fallback: setting.fallback,
         // Stacks that share a machine, as local ones do, must not share what was last good.
         cache: Path::new(CACHE).join(&setting.artifacts_bucket),
         onnx,
@@ -163,7 +174,7 @@ fn current(definitions: &Definitions, live: registry::Live) -> Current {
         policy: live.policy,
         definitions: definitions.clone(),
         degraded,
-        policy_assumed: false,
+        policy_assumed: live.assumed,
     };
     Current { judge: Arc::new(judge), pointer: live.pointer, ask_at: Deadline::now() + wait }
 }
@@ -178,7 +189,7 @@ fn announce(live: &registry::Live) {
         &serde_json::json!({
             "model.name": model.name, "model.version": model.version, "model.sha256": model.sha256,
             "policy.id": live.policy.id, "policy.version": live.policy.version, "policy.sha256": live.policy.sha256,
-            "registry.problems": problems,
+            "registry.problems": problems, "policy.assumed": live.assumed,
         }),
     );
 }

@@ -63,6 +63,21 @@ pub struct Connection {
 
 /// Builds the clients. No call is made yet.
 pub async fn connect(connection: Connection) -> Aws {
+    clients(&config(connection).await)
+}
+
+/// Reads a secret of Secrets Manager, for operators: functions are told theirs by the deployment.
+///
+/// # Errors
+/// Where it cannot be read, or is none of text.
+pub async fn secret(connection: Connection, id: &str, deadline: Deadline) -> Result<String, StoreError> {
+    const DOING: &str = "reading a secret";
+    let client = aws_sdk_secretsmanager::Client::new(&config(connection).await);
+    let answer = call(DOING, deadline, client.get_secret_value().secret_id(id).send()).await?;
+    answer.secret_string.ok_or_else(|| StoreError::permanent(DOING, "no text"))
+}
+
+async fn config(connection: Connection) -> SdkConfig {
     let http = connection.http_client.unwrap_or_else(|| {
         aws_smithy_http_client::Builder::new()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
@@ -96,7 +111,7 @@ pub async fn connect(connection: Connection) -> Aws {
     if let Some((id, secret)) = connection.credentials {
         loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "given"));
     }
-    clients(&loader.load().await)
+    loader.load().await
 }
 
 fn clients(config: &SdkConfig) -> Aws {
@@ -174,5 +189,21 @@ pub(crate) fn is_permanent(code: &str) -> bool {
             | "InvalidMessageContents"
             | "AWS.SimpleQueueService.BatchRequestTooLong"
             | "InvalidParameterValue"
+            // Objects that nobody lets us read, or that are not where the request goes.
+            | "AccessDenied"
+            | "AllAccessDisabled"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException"
+            | "InvalidArgument"
+            | "InvalidBucketName"
+            | "InvalidObjectState"
+            | "InvalidRequest"
+            | "InvalidURI"
+            | "KMS.DisabledException"
+            | "KMS.KMSInvalidStateException"
+            | "KMS.NotFoundException"
+            | "KeyTooLongError"
+            | "MethodNotAllowed"
+            | "PermanentRedirect"
     )
 }

@@ -3,8 +3,10 @@
 use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws, item};
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
-use domain::{DecidedBy, DecisionRecord, PostId, Revision, Timestamp};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementRequest, GlobalSecondaryIndexDescription, IndexStatus, KeysAndAttributes,
+};
+use domain::{AuthorId, DecidedBy, DecisionRecord, KeyedDigest, PostId, Revision, Timestamp, Tombstone, keyed_hex};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -27,15 +29,125 @@ pub enum Superseded {
     Stands,
 }
 
-/// Where decisions are kept.
+/// What a tombstone may stand for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grave {
+    /// One revision of a post.
+    Post(PostId, Revision),
+    /// Everything of an author, by the keyed digest of the id: where the features, which say the same, cannot be read.
+    Author(KeyedDigest),
+}
+
+/// What came of erasing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erased {
+    /// A tombstone stands there now.
+    Done,
+    /// What stands there is about something that was sent later, and stays.
+    Later,
+}
+
+/// All revisions of a post, the oldest first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// The decisions on them.
+    pub records: Vec<DecisionRecord>,
+    /// Those that were erased.
+    pub tombstones: Vec<(Revision, Tombstone)>,
+}
+
+/// What is known of the revisions of a post before one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Before {
+    /// Whether a person decided one of them, or one of them came after such a decision.
+    pub verdict: bool,
+    /// Those that were erased.
+    pub tombstones: Vec<(Revision, Tombstone)>,
+}
+
+/// A decision that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// The post.
+    pub post: PostId,
+    /// Which version of it.
+    pub revision: Revision,
+    /// When it was sent.
+    pub received_at: Timestamp,
+}
+
+/// A search for decisions, and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Search {
+    what: Sought,
+    from: Option<item::Item>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Sought {
+    /// All revisions of a post.
+    Post(PostId),
+    /// Everything of an author, by the index.
+    Indexed(AuthorId),
+    /// Everything of an author in one part of the table, from 0, of so many.
+    Scanned(AuthorId, i32, i32),
+}
+
+impl Search {
+    /// For all revisions of a post.
+    #[must_use]
+    pub fn of_post(post: PostId) -> Self {
+        Self { what: Sought::Post(post), from: None }
+    }
+
+    /// For the decisions on an author's posts, by the index of authors.
+    #[must_use]
+    pub fn by_index(author: AuthorId) -> Self {
+        Self { what: Sought::Indexed(author), from: None }
+    }
+
+    /// For the same without an index: so many searches, which read a part of the table each.
+    #[must_use]
+    pub fn by_scan(author: &AuthorId, parts: u8) -> Vec<Self> {
+        let part = |part| Self { what: Sought::Scanned(author.clone(), part, parts.into()), from: None };
+        (0..parts.into()).map(part).collect()
+    }
+}
+
+/// A table, about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Its items.
+    pub items: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether decisions are found by their author.
+    pub indexed: bool,
+}
+
+/// Part of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// What was found.
+    pub found: Vec<Found>,
+    /// How many more were found, and could not be read.
+    pub unreadable: u64,
+    /// Items that were looked at.
+    pub looked_at: u64,
+    /// How to go on; `None` where that was all.
+    pub next: Option<Search>,
+}
+
+/// Where decisions are kept. Where one was erased, there is none, and [`DecisionStore::tombstones`] says so.
 #[async_trait]
 pub trait DecisionStore: Send + Sync {
     /// Inserts each record unless its (post, revision) has one; answers stand in the order of `records`, which hold
     /// no (post, revision) twice.
     async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>>;
 
-    /// Puts each record in the place of the provisional decision one attempt before it, and of nothing else; answers stand in the order
-    /// of `records`, which hold no (post, revision) twice.
+    /// Puts each record in the place of the provisional decision one attempt before it, or, where it settles a conflict of content, of any
+    /// decision of a machine's one attempt before it; of nothing else. Answers stand in the order of `records`, which hold no
+    /// (post, revision) twice.
     async fn supersede(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Superseded, StoreError>>;
 
     /// Reads the decisions of these (post, revision) pairs, consistently; answers stand in the order of `keys`.
@@ -46,10 +158,24 @@ pub trait DecisionStore: Send + Sync {
     ) -> Vec<Result<Option<DecisionRecord>, StoreError>>;
 
     /// The decisions of every revision of a post, the oldest first.
-    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError>;
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError>;
 
-    /// Whether a person decided a revision of the post before this one.
-    async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError>;
+    /// What is known of the revisions of a post before this one.
+    async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError>;
+
+    /// Reads tombstones, consistently; answers stand in the order of `graves`.
+    async fn tombstones(&self, graves: &[Grave], deadline: Deadline) -> Vec<Result<Option<Tombstone>, StoreError>>;
+
+    /// Puts a tombstone in the place of whatever was sent before it, or of nothing; answers stand in the order of `graves`.
+    async fn erase(
+        &self,
+        graves: &[Grave],
+        tombstone: &Tombstone,
+        deadline: Deadline,
+    ) -> Vec<Result<Erased, StoreError>>;
+
+    /// Goes on with a search, a page at a time. Of an author's decisions those of the last seconds may be missing.
+    async fn find(&self, search: Search, deadline: Deadline) -> Result<Page, StoreError>;
 
     /// Decisions that are still provisional although their posts arrived before `before`: about `most` of them, of the oldest.
     async fn overdue(
@@ -65,6 +191,9 @@ pub(crate) fn is_open(record: &DecisionRecord) -> bool {
     record.provisional && record.decided_by != DecidedBy::Human
 }
 
+/// The index of authors, where a deployment has one.
+const BY_AUTHOR: &str = "by-author";
+
 /// Statements that one `BatchExecuteStatement` takes.
 const STATEMENTS_A_CALL: usize = 25;
 /// Keys that one `BatchGetItem` takes.
@@ -74,6 +203,8 @@ pub(crate) const KEYS_A_CALL: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The index of provisional decisions, by shard and by when their posts arrived.
 const PROVISIONAL_INDEX: &str = "provisional";
+/// Writes that are under way at a time, where no call takes several.
+const PUTS_AT_ONCE: usize = 16;
 
 /// Decisions in DynamoDB.
 #[derive(Debug, Clone)]
@@ -94,6 +225,25 @@ impl DynamoDecisions {
     #[must_use]
     pub fn kept_days(self, days: u32) -> Self {
         Self { kept_days: Some(days), ..self }
+    }
+
+    /// How large the table is, as DynamoDB says a few times a day, and whether it has the index of authors: for operators.
+    ///
+    /// # Errors
+    /// Where it could not be asked.
+    pub async fn size(&self, deadline: Deadline) -> Result<Size, StoreError> {
+        const DOING: &str = "describing the table of decisions";
+        let answer = aws::call(DOING, deadline, self.client.describe_table().table_name(&self.table).send()).await?;
+        let table = answer.table.ok_or_else(|| aws::empty(DOING))?;
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let is_ready = |index: &GlobalSecondaryIndexDescription| {
+            index.index_name() == Some(BY_AUTHOR) && index.index_status() == Some(&IndexStatus::Active)
+        };
+        Ok(Size {
+            items: number(table.item_count),
+            bytes: number(table.table_size_bytes),
+            indexed: table.global_secondary_indexes().iter().any(is_ready),
+        })
     }
 
     async fn insert_chunk(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
@@ -206,11 +356,13 @@ impl DynamoDecisions {
             let attempt = !planted("supersede-any-attempt");
             let mut conditions = vec!["attribute_exists(post_id)"];
             if attempt {
-                conditions.extend(["provisional = :true", "attempt = :before"]);
+                conditions.push("attempt = :before");
                 let before = AttributeValue::N(record.attempt.saturating_sub(1).to_string());
-                put = put
-                    .expression_attribute_values(":true", AttributeValue::Bool(true))
-                    .expression_attribute_values(":before", before);
+                put = put.expression_attribute_values(":before", before);
+            }
+            if attempt && record.content.conflict.is_none() {
+                conditions.push("provisional = :true");
+                put = put.expression_attribute_values(":true", AttributeValue::Bool(true));
             }
             if human {
                 conditions.push("decided_by <> :human");
@@ -262,6 +414,63 @@ impl DynamoDecisions {
         Ok(open)
     }
 
+    /// Reads the items under these keys, consistently, in their order; `None` where there is none.
+    async fn items(&self, keys: &[item::Item], deadline: Deadline) -> Vec<Result<Option<item::Item>, StoreError>> {
+        const DOING: &str = "reading decisions";
+        let mut found: HashMap<(String, u64), item::Item> = HashMap::new();
+        let mut failed: HashMap<(String, u64), StoreError> = HashMap::new();
+        for chunk in keys.chunks(KEYS_A_CALL) {
+            let mut open = chunk.to_vec();
+            let mut backoff = Backoff::until(deadline);
+            loop {
+                let asked = KeysAndAttributes::builder().set_keys(Some(open.clone())).consistent_read(true).build();
+                let Ok(asked) = asked else { break };
+                let request = self.client.batch_get_item().request_items(&self.table, asked).send();
+                let answer = aws::call(DOING, deadline, request).await;
+                let answer = answer.and_then(|answer| {
+                    Ok((answer.responses.ok_or_else(|| aws::empty(DOING))?, answer.unprocessed_keys))
+                });
+                let (responses, left) = match answer {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        failed.extend(open.iter().filter_map(|item| Some((identity(item)?, error.clone()))));
+                        break;
+                    }
+                };
+                found.extend(responses.into_values().flatten().filter_map(|item| Some((identity(&item)?, item))));
+                open = unprocessed(left);
+                if open.is_empty() {
+                    break;
+                }
+                if !backoff.wait().await {
+                    let error = StoreError::transient(DOING, "unprocessed keys");
+                    failed.extend(open.iter().filter_map(|item| Some((identity(item)?, error.clone()))));
+                    break;
+                }
+            }
+        }
+        let answer = |asked: &item::Item| {
+            let identity = identity(asked)?;
+            found.get(&identity).cloned().map(Ok).or_else(|| failed.get(&identity).cloned().map(Err))
+        };
+        keys.iter().map(|asked| answer(asked).transpose()).collect()
+    }
+
+    async fn bury(&self, grave: &Grave, tombstone: &Tombstone, deadline: Deadline) -> Result<Erased, StoreError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item::bury(grave_key(grave), tombstone)))
+            .condition_expression("attribute_not_exists(received_at) OR received_at < :erased_at")
+            .expression_attribute_values(":erased_at", AttributeValue::S(tombstone.erased_at.to_string()));
+        match aws::call("erasing a decision", deadline, put.send()).await {
+            Ok(_) => Ok(Erased::Done),
+            Err(error) if error.code == "ConditionalCheckFailedException" => Ok(Erased::Later),
+            Err(error) => Err(error),
+        }
+    }
+
     fn statement(&self, record: &DecisionRecord) -> Result<BatchStatementRequest, StoreError> {
         let item = self.item(record)?;
         let (names, values): (Vec<_>, Vec<_>) = item.into_iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
@@ -285,8 +494,12 @@ fn patient(deadline: Deadline) -> Deadline {
 }
 
 fn key(post: &PostId, revision: Revision) -> item::Item {
+    key_of(post.to_string(), revision)
+}
+
+fn key_of(post: String, revision: Revision) -> item::Item {
     HashMap::from([
-        ("post_id".to_owned(), AttributeValue::S(post.to_string())),
+        ("post_id".to_owned(), AttributeValue::S(post)),
         ("revision".to_owned(), AttributeValue::N(revision.to_string())),
     ])
 }
@@ -313,59 +526,14 @@ impl DecisionStore for DynamoDecisions {
         keys: &[(PostId, Revision)],
         deadline: Deadline,
     ) -> Vec<Result<Option<DecisionRecord>, StoreError>> {
-        const DOING: &str = "reading decisions";
-        let deadline = patient(deadline);
-        let mut found: HashMap<(String, u64), Result<DecisionRecord, StoreError>> = HashMap::new();
-        let mut failed: HashMap<(String, u64), StoreError> = HashMap::new();
-        for chunk in keys.chunks(KEYS_A_CALL) {
-            let mut open: Vec<item::Item> = chunk.iter().map(|(post, revision)| key(post, *revision)).collect();
-            let mut backoff = Backoff::until(deadline);
-            loop {
-                let asked = KeysAndAttributes::builder().set_keys(Some(open.clone())).consistent_read(true).build();
-                let Ok(asked) = asked else { break };
-                let request = self.client.batch_get_item().request_items(&self.table, asked).send();
-                let answer = aws::call(DOING, deadline, request).await;
-                let answer = answer.and_then(|answer| {
-                    Ok((answer.responses.ok_or_else(|| aws::empty(DOING))?, answer.unprocessed_keys))
-                });
-                let (responses, left) = match answer {
-                    Ok(answer) => answer,
-                    Err(error) => {
-                        failed.extend(open.iter().filter_map(|item| Some((identity(item)?, error.clone()))));
-                        break;
-                    }
-                };
-                for item in responses.into_values().flatten() {
-                    if let Some(identity) = identity(&item) {
-                        found.insert(identity, item::from_item(item));
-                    }
-                }
-                open = unprocessed(left);
-                if open.is_empty() {
-                    break;
-                }
-                if !backoff.wait().await {
-                    let error = StoreError::transient(DOING, "unprocessed keys");
-                    failed.extend(open.iter().filter_map(|item| Some((identity(item)?, error.clone()))));
-                    break;
-                }
-            }
-        }
-        keys.iter()
-            .map(|(post, revision)| {
-                let key = (post.to_string(), revision.get());
-                match (found.get(&key), failed.get(&key)) {
-                    (Some(record), _) => record.clone().map(Some),
-                    (None, Some(error)) => Err(error.clone()),
-                    (None, None) => Ok(None),
-                }
-            })
-            .collect()
+        let keys: Vec<_> = keys.iter().map(|(post, revision)| key(post, *revision)).collect();
+        let items = self.items(&keys, patient(deadline)).await.into_iter();
+        items.map(|item| item?.filter(|item| !is_grave(item)).map(item::from_item).transpose()).collect()
     }
 
-    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError> {
         const DOING: &str = "reading the decisions of a post";
-        let (mut records, mut start) = (Vec::new(), None);
+        let (mut history, mut start) = (History::default(), None);
         loop {
             let request = self
                 .client
@@ -378,26 +546,29 @@ impl DecisionStore for DynamoDecisions {
                 .send();
             let answer = aws::call(DOING, deadline, request).await?;
             for item in answer.items.ok_or_else(|| aws::empty(DOING))? {
-                records.push(item::from_item(item)?);
+                match item::tombstone(&item).zip(revision_of(&item)) {
+                    Some((tombstone, revision)) => history.tombstones.push((revision, tombstone)),
+                    None => history.records.push(item::from_item(item)?),
+                }
             }
             start = answer.last_evaluated_key;
             if start.is_none() {
-                return Ok(records);
+                return Ok(history);
             }
         }
     }
 
-    async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError> {
+    async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError> {
         const DOING: &str = "looking for earlier verdicts";
-        let mut start = None;
+        let (mut before, mut start) = (Before::default(), None);
         loop {
             let request = self
                 .client
                 .query()
                 .table_name(&self.table)
                 .key_condition_expression("post_id = :post AND revision < :revision")
-                .filter_expression("decided_by = :human OR verdict_before = :yes")
-                .projection_expression("revision")
+                .filter_expression("decided_by = :human OR verdict_before = :yes OR attribute_exists(erased_at)")
+                .projection_expression("revision, erased_at, erased_author")
                 .expression_attribute_values(":post", AttributeValue::S(post.to_string()))
                 .expression_attribute_values(":revision", AttributeValue::N(revision.to_string()))
                 .expression_attribute_values(":human", AttributeValue::S("human".to_owned()))
@@ -406,12 +577,15 @@ impl DecisionStore for DynamoDecisions {
                 .set_exclusive_start_key(start)
                 .send();
             let answer = aws::call(DOING, deadline, request).await?;
-            if !answer.items.ok_or_else(|| aws::empty(DOING))?.is_empty() {
-                return Ok(true);
+            for item in answer.items.ok_or_else(|| aws::empty(DOING))? {
+                match item::tombstone(&item).zip(revision_of(&item)) {
+                    Some((tombstone, revision)) => before.tombstones.push((revision, tombstone)),
+                    None => before.verdict = true,
+                }
             }
             start = answer.last_evaluated_key;
             if start.is_none() {
-                return Ok(false);
+                return Ok(before);
             }
         }
     }
@@ -426,11 +600,96 @@ impl DecisionStore for DynamoDecisions {
         let shards = (0..item::SHARDS).map(|shard| self.overdue_in(shard, before, most, deadline));
         Ok(futures::future::try_join_all(shards).await?.into_iter().flatten().collect())
     }
+
+    async fn tombstones(&self, graves: &[Grave], deadline: Deadline) -> Vec<Result<Option<Tombstone>, StoreError>> {
+        let keys: Vec<_> = graves.iter().map(grave_key).collect();
+        let items = self.items(&keys, deadline).await.into_iter();
+        items.map(|item| Ok(item?.as_ref().and_then(item::tombstone))).collect()
+    }
+
+    async fn erase(
+        &self,
+        graves: &[Grave],
+        tombstone: &Tombstone,
+        deadline: Deadline,
+    ) -> Vec<Result<Erased, StoreError>> {
+        let mut answers = Vec::with_capacity(graves.len());
+        for chunk in graves.chunks(PUTS_AT_ONCE) {
+            let puts = chunk.iter().map(|grave| self.bury(grave, tombstone, deadline));
+            answers.extend(futures::future::join_all(puts).await);
+        }
+        answers
+    }
+
+    async fn find(&self, search: Search, deadline: Deadline) -> Result<Page, StoreError> {
+        const DOING: &str = "looking for decisions";
+        const WANTED: &str = "post_id, revision, received_at";
+        let Search { what, from } = search;
+        let text = |id: &str| AttributeValue::S(id.to_owned());
+        let query = || self.client.query().table_name(&self.table).set_exclusive_start_key(from.clone());
+        let (items, looked_at, key) = match &what {
+            Sought::Post(post) => {
+                let query = query().key_condition_expression("post_id = :post");
+                let query = query.filter_expression("attribute_not_exists(erased_at)").consistent_read(true);
+                let query =
+                    query.projection_expression(WANTED).expression_attribute_values(":post", text(post.as_str()));
+                let answer = aws::call(DOING, deadline, query.send()).await?;
+                (answer.items, answer.scanned_count, answer.last_evaluated_key)
+            }
+            Sought::Indexed(author) => {
+                let query = query().index_name(BY_AUTHOR).key_condition_expression("author_id = :author");
+                let query = query.expression_attribute_values(":author", text(author.as_str()));
+                let answer = aws::call(DOING, deadline, query.send()).await?;
+                (answer.items, answer.scanned_count, answer.last_evaluated_key)
+            }
+            Sought::Scanned(author, part, parts) => {
+                let scan = self.client.scan().table_name(&self.table).segment(*part).total_segments(*parts);
+                let scan = scan.filter_expression("author_id = :author").projection_expression(WANTED);
+                let scan = scan.expression_attribute_values(":author", text(author.as_str()));
+                let answer = aws::call(DOING, deadline, scan.set_exclusive_start_key(from).send()).await?;
+                (answer.items, answer.scanned_count, answer.last_evaluated_key)
+            }
+        };
+        let items = items.ok_or_else(|| aws::empty(DOING))?;
+        let read: Vec<_> = items.iter().filter_map(found).collect();
+        Ok(Page {
+            unreadable: (items.len() - read.len()) as u64,
+            found: read,
+            looked_at: u64::try_from(looked_at).unwrap_or(0),
+            next: key.map(|key| Search { what, from: Some(key) }),
+        })
+    }
 }
 
 /// The keys that a `BatchGetItem` on one table left over.
 pub(crate) fn unprocessed(left: Option<HashMap<String, KeysAndAttributes>>) -> Vec<item::Item> {
     left.unwrap_or_default().into_values().flat_map(|left| left.keys).collect()
+}
+
+/// Whether something was erased here.
+fn is_grave(item: &item::Item) -> bool {
+    item.contains_key(item::ERASED_AT)
+}
+
+fn grave_key(grave: &Grave) -> item::Item {
+    match grave {
+        Grave::Post(post, revision) => key(post, *revision),
+        // No post has such an id: a control character stands in it.
+        Grave::Author(author) => key_of(format!("author\u{1f}{}", keyed_hex(*author)), Revision::FIRST),
+    }
+}
+
+fn revision_of(item: &item::Item) -> Option<Revision> {
+    Revision::try_from(item.get("revision")?.as_n().ok()?.parse::<u64>().ok()?).ok()
+}
+
+fn found(item: &item::Item) -> Option<Found> {
+    let text = |name: &str| Some(item.get(name)?.as_s().ok()?.as_str());
+    Some(Found {
+        post: PostId::try_from(text("post_id")?.to_owned()).ok()?,
+        revision: revision_of(item)?,
+        received_at: text("received_at")?.parse().ok()?,
+    })
 }
 
 fn identity(item: &item::Item) -> Option<(String, u64)> {
@@ -447,6 +706,7 @@ fn named((post, revision): &(String, u64)) -> Option<(PostId, Revision)> {
 #[derive(Debug, Default)]
 pub struct MemoryDecisions {
     records: Mutex<BTreeMap<(PostId, Revision), DecisionRecord>>,
+    tombstones: Mutex<BTreeMap<Grave, Tombstone>>,
 }
 
 impl MemoryDecisions {
@@ -464,17 +724,24 @@ impl MemoryDecisions {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(PostId, Revision), DecisionRecord>> {
         self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+
+    fn graves(&self) -> std::sync::MutexGuard<'_, BTreeMap<Grave, Tombstone>> {
+        self.tombstones.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
 impl DecisionStore for MemoryDecisions {
     async fn insert(&self, records: &[DecisionRecord], _deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
         use std::collections::btree_map::Entry;
-        let mut kept = self.lock();
+        let (mut kept, graves) = (self.lock(), self.graves());
         records
             .iter()
             .map(|record| match kept.entry((record.post_id.clone(), record.revision)) {
                 Entry::Occupied(_) => Ok(Inserted::Exists),
+                Entry::Vacant(slot) if graves.contains_key(&Grave::Post(slot.key().0.clone(), slot.key().1)) => {
+                    Ok(Inserted::Exists)
+                }
                 Entry::Vacant(slot) => {
                     slot.insert(record.clone());
                     Ok(Inserted::New)
@@ -489,7 +756,7 @@ impl DecisionStore for MemoryDecisions {
             .iter()
             .map(|record| match kept.get_mut(&(record.post_id.clone(), record.revision)) {
                 Some(before)
-                    if before.provisional
+                    if (before.provisional || record.content.conflict.is_some())
                         && before.attempt.checked_add(1) == Some(record.attempt)
                         && before.decided_by != DecidedBy::Human =>
                 {
@@ -510,14 +777,63 @@ impl DecisionStore for MemoryDecisions {
         keys.iter().map(|key| Ok(kept.get(key).cloned())).collect()
     }
 
-    async fn of_post(&self, post: &PostId, _deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
-        Ok(self.lock().values().filter(|record| record.post_id == *post).cloned().collect())
+    async fn of_post(&self, post: &PostId, _deadline: Deadline) -> Result<History, StoreError> {
+        let records = self.lock().values().filter(|record| record.post_id == *post).cloned().collect();
+        let graves = self.graves();
+        let tombstones = graves.iter().filter_map(|(grave, tombstone)| match grave {
+            Grave::Post(of, revision) if of == post => Some((*revision, *tombstone)),
+            _ => None,
+        });
+        Ok(History { records, tombstones: tombstones.collect() })
     }
 
-    async fn verdict_before(&self, post: &PostId, revision: Revision, _: Deadline) -> Result<bool, StoreError> {
-        Ok(self.lock().range((post.clone(), Revision::FIRST)..(post.clone(), revision)).any(|(_, record)| {
+    async fn before(&self, post: &PostId, revision: Revision, _: Deadline) -> Result<Before, StoreError> {
+        let (kept, graves) = (self.lock(), self.graves());
+        let verdict = kept.range((post.clone(), Revision::FIRST)..(post.clone(), revision)).any(|(_, record)| {
             record.decided_by == DecidedBy::Human || record.verdict_before == domain::VerdictBefore::Yes
-        }))
+        });
+        let tombstones = graves.iter().filter_map(|(grave, tombstone)| match grave {
+            Grave::Post(of, earlier) if of == post && *earlier < revision => Some((*earlier, *tombstone)),
+            _ => None,
+        });
+        Ok(Before { verdict, tombstones: tombstones.collect() })
+    }
+
+    async fn tombstones(&self, graves: &[Grave], _: Deadline) -> Vec<Result<Option<Tombstone>, StoreError>> {
+        let kept = self.graves();
+        graves.iter().map(|grave| Ok(kept.get(grave).copied())).collect()
+    }
+
+    async fn erase(&self, graves: &[Grave], tombstone: &Tombstone, _: Deadline) -> Vec<Result<Erased, StoreError>> {
+        let (mut records, mut kept) = (self.lock(), self.graves());
+        let mut erase = |grave: &Grave| {
+            if let Grave::Post(post, revision) = grave {
+                let key = (post.clone(), *revision);
+                if records.get(&key).is_some_and(|record| record.received_at >= tombstone.erased_at) {
+                    return Ok(Erased::Later);
+                }
+                records.remove(&key);
+            }
+            kept.insert(grave.clone(), *tombstone);
+            Ok(Erased::Done)
+        };
+        graves.iter().map(&mut erase).collect()
+    }
+
+    async fn find(&self, search: Search, _: Deadline) -> Result<Page, StoreError> {
+        let kept = self.lock();
+        let sought = |record: &&DecisionRecord| match &search.what {
+            Sought::Post(post) => record.post_id == *post,
+            // All of it is the first part.
+            Sought::Scanned(_, 1.., _) => false,
+            Sought::Indexed(author) | Sought::Scanned(author, ..) => record.author_id.as_ref() == Some(author),
+        };
+        let found = kept.values().filter(sought).map(|record| Found {
+            post: record.post_id.clone(),
+            revision: record.revision,
+            received_at: record.received_at,
+        });
+        Ok(Page { found: found.collect(), unreadable: 0, looked_at: kept.len() as u64, next: None })
     }
 
     async fn overdue(&self, before: Timestamp, most: usize, _: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {

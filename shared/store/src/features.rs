@@ -6,6 +6,7 @@ use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
+use domain::Tombstone;
 use features::views::{Definitions, FeatureRow, Lookup, RowKey};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -46,7 +47,7 @@ impl DynamoFeatures {
     /// `#0, #1, …` for the key, `updated_at` and every stored value: names may be reserved words.
     fn projection(&self) -> (String, HashMap<String, String>) {
         let stored = self.definitions.stored().map(|feature| feature.name.as_str());
-        let names: HashMap<String, String> = ["entity", "updated_at"]
+        let names: HashMap<String, String> = ["entity", "updated_at", item::ERASED_AT]
             .into_iter()
             .chain(stored)
             .enumerate()
@@ -115,11 +116,15 @@ impl DynamoFeatures {
 
     fn row(&self, key: &RowKey, item: &Item) -> Option<FeatureRow> {
         let mut values: BTreeMap<_, _> = BTreeMap::new();
-        for (name, value) in item.iter().filter(|(name, _)| !matches!(name.as_str(), "entity" | "updated_at")) {
+        let stored = |name: &str| !matches!(name, "entity" | "updated_at" | item::ERASED_AT);
+        for (name, value) in item.iter().filter(|(name, _)| stored(name)) {
             values.insert(name.clone(), serde_dynamo::from_attribute_value(value.clone()).ok()?);
         }
-        let updated_at = item.get("updated_at")?.as_s().ok()?.parse().ok()?;
-        self.definitions.check_row(FeatureRow { view: key.view.clone(), id: key.id.clone(), updated_at, values }).ok()
+        let instant = |value: &AttributeValue| value.as_s().ok()?.parse().ok();
+        let erased_at = item.get(item::ERASED_AT).map(instant).map_or(Some(None), |at| at.map(Some))?;
+        let updated_at = item.get("updated_at").map_or(erased_at, instant)?;
+        let (view, id) = (key.view.clone(), key.id.clone());
+        self.definitions.check_row(FeatureRow { view, id, updated_at, values, erased_at }).ok()
     }
 }
 
@@ -128,6 +133,12 @@ fn to_item(row: &FeatureRow) -> Result<Item, StoreError> {
         .map_err(|_| StoreError::permanent("writing features", "values are not an item"))?;
     let key = RowKey { view: row.view.clone(), id: row.id.clone() };
     item.insert("entity".to_owned(), AttributeValue::S(key.to_string()));
+    if let Some(erased_at) = row.erased_at {
+        item = item::bury(item, &Tombstone { erased_at, author: None });
+        if row.values.is_empty() {
+            return Ok(item);
+        }
+    }
     item.insert("updated_at".to_owned(), AttributeValue::S(row.updated_at.to_string()));
     item.insert(item::EXPIRES_AT.to_owned(), item::expires_at(row.updated_at, KEPT_DAYS));
     Ok(item)

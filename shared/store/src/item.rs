@@ -1,14 +1,14 @@
 //! Records as DynamoDB items, and what an item weighs.
 //!
-//! An item is the record's JSON field by field, packed in three places so that it fits one write unit: digests are
-//! bytes instead of hexadecimal digits, spans are one flat list of `start, end, weight`, and empty lists of features
-//! are left out.
+//! An item is the record's JSON field by field, packed so that it fits one write unit: digests are bytes instead of hexadecimal digits,
+//! spans are one flat list of `start, end, weight`, empty lists of features and of what is degraded are left out, a score does not repeat
+//! the name of the record's model, and the source of a message is one text.
 
 use crate::StoreError;
 use crate::decisions::is_open;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{DecisionRecord, Timestamp};
+use domain::{DecisionRecord, KeyedDigest, Source, TOMBSTONE_DAYS, Timestamp, Tombstone};
 use std::collections::HashMap;
 
 /// A DynamoDB item.
@@ -34,9 +34,32 @@ fn shard(record: &DecisionRecord) -> AttributeValue {
     AttributeValue::N((record.decision_id.bytes().last().unwrap_or_default() % SHARDS).to_string())
 }
 
+/// When what stood here was erased.
+pub(crate) const ERASED_AT: &str = "erased_at";
+/// Whose it was: a keyed digest.
+const ERASED_AUTHOR: &str = "erased_author";
+
+/// What stands in the place of what was erased: under its key when, whose, and until when.
+pub(crate) fn bury(mut key: Item, tombstone: &Tombstone) -> Item {
+    let Tombstone { erased_at, author } = tombstone;
+    key.insert(ERASED_AT.to_owned(), AttributeValue::S(erased_at.to_string()));
+    key.insert(EXPIRES_AT.to_owned(), expires_at(*erased_at, TOMBSTONE_DAYS));
+    if let Some(author) = author {
+        key.insert(ERASED_AUTHOR.to_owned(), AttributeValue::B(Blob::new(author.as_slice())));
+    }
+    key
+}
+
+/// The tombstone that an item is; `None` for a record.
+pub(crate) fn tombstone(item: &Item) -> Option<Tombstone> {
+    let erased_at = item.get(ERASED_AT)?.as_s().ok()?.parse().ok()?;
+    let author = item.get(ERASED_AUTHOR).and_then(|author| KeyedDigest::try_from(author.as_b().ok()?.as_ref()).ok());
+    Some(Tombstone { erased_at, author })
+}
+
 /// Where a record has digests.
 const DIGESTS: [(&str, &str); 5] =
-    [("policy", "sha256"), ("model", "sha256"), ("features", "sha256"), ("content", "digest"), ("content", "etags")];
+    [("policy", "sha256"), ("model", "sha256"), ("features", "sha256"), ("content", "digest"), ("content", "objects")];
 /// Lists of feature names that are left out where they are empty.
 const FEATURE_LISTS: [&str; 3] = ["missing", "stale", "unavailable"];
 /// What a span is made of, in this order.
@@ -66,7 +89,29 @@ pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
     if is_open(record) {
         item.insert(OPEN_SHARD.to_owned(), shard(record));
     }
+    if record.degraded.is_empty() {
+        item.remove("degraded");
+    }
+    if let Some(AttributeValue::M(scores)) = item.get_mut("scores") {
+        let own = AttributeValue::S(model_name(record));
+        for score in scores.values_mut() {
+            if let AttributeValue::M(score) = score {
+                score.retain(|name, value| name != "model" || *value != own);
+            }
+        }
+    }
+    let Source { queue, sender } = &record.source;
+    if item.remove("source").is_some() {
+        item.insert("source".to_owned(), AttributeValue::S(format!("{queue} {sender}")));
+    }
+    // An index on authors refuses whatever is no text.
+    item.retain(|name, value| name != "author_id" || !value.is_null());
     Ok(item)
+}
+
+/// The record's model as scores name theirs.
+fn model_name(record: &DecisionRecord) -> String {
+    format!("{}@{}", record.model.name, record.model.version)
 }
 
 /// The record that an item holds.
@@ -85,6 +130,24 @@ pub(crate) fn from_item(mut item: Item) -> Result<DecisionRecord, StoreError> {
         for name in FEATURE_LISTS {
             features.entry(name.to_owned()).or_insert(AttributeValue::L(Vec::new()));
         }
+    }
+    item.entry("degraded".to_owned()).or_insert(AttributeValue::L(Vec::new()));
+    let model = item.get("model").and_then(|model| {
+        let part = |name: &str| model.as_m().ok()?.get(name)?.as_s().ok();
+        Some(AttributeValue::S(format!("{}@{}", part("name")?, part("version")?)))
+    });
+    if let (Some(AttributeValue::M(scores)), Some(model)) = (item.get_mut("scores"), model) {
+        for score in scores.values_mut() {
+            if let AttributeValue::M(score) = score {
+                score.entry("model".to_owned()).or_insert(model.clone());
+            }
+        }
+    }
+    let source = item.get("source").and_then(|source| source.as_s().ok()).and_then(|source| source.split_once(' '));
+    if let Some((queue, sender)) = source.map(|(queue, sender)| (queue.to_owned(), sender.to_owned())) {
+        let parts = [("queue", queue), ("sender", sender)];
+        let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), AttributeValue::S(part))).collect();
+        item.insert("source".to_owned(), AttributeValue::M(parts));
     }
     serde_dynamo::from_item(item)
         .map_err(|_| StoreError::permanent("reading a decision from an item", "not a decision record"))

@@ -17,14 +17,17 @@ mod objects;
 pub mod planted;
 mod queue;
 
-pub use aws::{Aws, Connection, connect};
+pub use aws::{Aws, Connection, connect, secret};
 pub use backoff::Backoff;
 pub use budget::{Budget, DynamoBudget, MemoryBudget};
-pub use decisions::{DecisionStore, DynamoDecisions, Inserted, MemoryDecisions, Superseded};
+pub use decisions::{
+    Before, DecisionStore, DynamoDecisions, Erased, Found, Grave, History, Inserted, MemoryDecisions, Page, Search,
+    Size, Superseded,
+};
 pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
 pub use inference::{BUSY, Inference, NO_ENDPOINT, SageMaker};
 pub use item::{item_size, write_units};
-pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE};
+pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE, Tag, VersionedObjects};
 pub use queue::{Depth, MemoryQueue, Message, Moving, Queue, Received, SqsQueue};
 pub use tokio::time::Instant as Deadline;
 

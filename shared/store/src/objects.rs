@@ -2,11 +2,13 @@
 
 use crate::{Aws, Deadline, StoreError, aws};
 use async_trait::async_trait;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use domain::sha256_hex;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// An object to keep.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Object {
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -41,10 +43,44 @@ pub trait ObjectStore: Send + Sync {
 
     /// All objects whose key begins with `prefix`, by key.
     async fn list(&self, bucket: &str, prefix: &str, deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError>;
+
+    /// Deletes an object with every version of it that the bucket keeps; nothing is done where there is none.
+    async fn delete(&self, bucket: &str, key: &str, deadline: Deadline) -> Result<(), StoreError>;
+}
+
+/// What a version of an object is known by: its ETag. Other bytes have another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag(String);
+
+/// Objects that somebody replaces only as long as nobody else did.
+#[async_trait]
+pub trait VersionedObjects: ObjectStore {
+    /// As [`ObjectStore::get`], with the tag of what was read.
+    async fn get_tagged(
+        &self,
+        bucket: &str,
+        key: &str,
+        max_bytes: usize,
+        deadline: Deadline,
+    ) -> Result<Option<(Object, Tag)>, StoreError>;
+
+    /// Writes an object where what stands there is still what carries the tag `seen`; with `None`, where nothing stands there.
+    /// `false` where somebody else was first, and then nothing is written. A call that is tried again after its answer was lost
+    /// may say so of its own first try: whoever must know reads what stands there.
+    async fn replace(
+        &self,
+        bucket: &str,
+        key: &str,
+        object: Object,
+        seen: Option<&Tag>,
+        deadline: Deadline,
+    ) -> Result<bool, StoreError>;
 }
 
 /// The code of the error for an object over the bound.
 pub const TOO_LARGE: &str = "too_large";
+
+const WRITING: &str = "writing an object";
 
 /// Objects in S3.
 #[derive(Debug, Clone)]
@@ -58,17 +94,14 @@ impl S3Objects {
     pub fn new(aws: &Aws) -> Self {
         Self { client: aws.s3.clone() }
     }
-}
 
-#[async_trait]
-impl ObjectStore for S3Objects {
-    async fn get(
+    async fn read(
         &self,
         bucket: &str,
         key: &str,
         max_bytes: usize,
         deadline: Deadline,
-    ) -> Result<Option<Object>, StoreError> {
+    ) -> Result<Option<(Object, Option<String>)>, StoreError> {
         const DOING: &str = "reading an object";
         let request = self.client.get_object().bucket(bucket).key(key).send();
         let answer = match aws::call(DOING, deadline, request).await {
@@ -84,23 +117,34 @@ impl ObjectStore for S3Objects {
             return Err(StoreError::permanent(DOING, TOO_LARGE));
         }
         let metadata = answer.metadata().map(|map| map.clone().into_iter().collect()).unwrap_or_default();
+        let tag = answer.e_tag().map(str::to_owned);
         let body = tokio::time::timeout_at(deadline, answer.body.collect())
             .await
             .map_err(|_| StoreError::transient(DOING, "deadline reached"))?
             .map_err(|_| StoreError::transient(DOING, "the body ended early"))?;
-        Ok(Some(Object { bytes: body.to_vec(), metadata }))
+        Ok(Some((Object { bytes: body.to_vec(), metadata }, tag)))
+    }
+
+    fn write(&self, bucket: &str, key: &str, object: Object) -> PutObjectFluentBuilder {
+        let metadata = Some(object.metadata.into_iter().collect());
+        self.client.put_object().bucket(bucket).key(key).set_metadata(metadata).body(object.bytes.into())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for S3Objects {
+    async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        max_bytes: usize,
+        deadline: Deadline,
+    ) -> Result<Option<Object>, StoreError> {
+        Ok(self.read(bucket, key, max_bytes, deadline).await?.map(|(object, _)| object))
     }
 
     async fn put(&self, bucket: &str, key: &str, object: Object, deadline: Deadline) -> Result<(), StoreError> {
-        let request = self
-            .client
-            .put_object()
-            .bucket(bucket)
-            .key(key)
-            .set_metadata(Some(object.metadata.into_iter().collect()))
-            .body(object.bytes.into())
-            .send();
-        aws::call("writing an object", deadline, request).await.map(drop)
+        aws::call(WRITING, deadline, self.write(bucket, key, object).send()).await.map(drop)
     }
 
     async fn list(&self, bucket: &str, prefix: &str, deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
@@ -117,6 +161,69 @@ impl ObjectStore for S3Objects {
             if token.is_none() {
                 return Ok(found);
             }
+        }
+    }
+
+    async fn delete(&self, bucket: &str, key: &str, deadline: Deadline) -> Result<(), StoreError> {
+        const DOING: &str = "deleting an object";
+        let (mut at_key, mut at_version) = (None, None);
+        loop {
+            let request = self.client.list_object_versions().bucket(bucket).prefix(key);
+            let request = request.set_key_marker(at_key).set_version_id_marker(at_version);
+            let page = aws::call(DOING, deadline, request.send()).await?;
+            let versions = page.versions.unwrap_or_default().into_iter().map(|one| (one.key, one.version_id));
+            let markers = page.delete_markers.unwrap_or_default().into_iter().map(|one| (one.key, one.version_id));
+            // The prefix is that of longer keys too.
+            for (_, version) in versions.chain(markers).filter(|(of, _)| of.as_deref() == Some(key)) {
+                let request = self.client.delete_object().bucket(bucket).key(key).set_version_id(version);
+                aws::call(DOING, deadline, request.send()).await?;
+            }
+            (at_key, at_version) = (page.next_key_marker, page.next_version_id_marker);
+            // Keys come in order: what begins with this one and is longer comes after it.
+            if page.is_truncated != Some(true) || at_key.as_deref() != Some(key) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl VersionedObjects for S3Objects {
+    async fn get_tagged(
+        &self,
+        bucket: &str,
+        key: &str,
+        max_bytes: usize,
+        deadline: Deadline,
+    ) -> Result<Option<(Object, Tag)>, StoreError> {
+        let Some((object, tag)) = self.read(bucket, key, max_bytes, deadline).await? else { return Ok(None) };
+        let tag = tag.ok_or_else(|| StoreError::transient("reading an object", "an object without its tag"))?;
+        Ok(Some((object, Tag(tag))))
+    }
+
+    async fn replace(
+        &self,
+        bucket: &str,
+        key: &str,
+        object: Object,
+        seen: Option<&Tag>,
+        deadline: Deadline,
+    ) -> Result<bool, StoreError> {
+        let write = self.write(bucket, key, object);
+        let write = match seen {
+            Some(Tag(tag)) => write.if_match(tag),
+            None => write.if_none_match("*"),
+        };
+        match aws::call(WRITING, deadline, write.send()).await {
+            Ok(_) => Ok(true),
+            // Another object stands there, another write is under way, or the object that was read is gone.
+            Err(error)
+                if matches!(error.code.as_str(), "PreconditionFailed" | "ConditionalRequestConflict")
+                    || seen.is_some() && error.code == "NoSuchKey" =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -163,4 +270,47 @@ impl ObjectStore for MemoryObjects {
             .map(|((_, key), object)| ObjectInfo { key: key.clone(), bytes: object.bytes.len() as u64 })
             .collect())
     }
+
+    async fn delete(&self, bucket: &str, key: &str, _deadline: Deadline) -> Result<(), StoreError> {
+        self.lock().remove(&(bucket.to_owned(), key.to_owned()));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl VersionedObjects for MemoryObjects {
+    async fn get_tagged(
+        &self,
+        bucket: &str,
+        key: &str,
+        max_bytes: usize,
+        deadline: Deadline,
+    ) -> Result<Option<(Object, Tag)>, StoreError> {
+        let found = self.get(bucket, key, max_bytes, deadline).await?;
+        Ok(found.map(|object| {
+            let tag = tag(&object);
+            (object, tag)
+        }))
+    }
+
+    async fn replace(
+        &self,
+        bucket: &str,
+        key: &str,
+        object: Object,
+        seen: Option<&Tag>,
+        _deadline: Deadline,
+    ) -> Result<bool, StoreError> {
+        let mut objects = self.lock();
+        let place = (bucket.to_owned(), key.to_owned());
+        let as_seen = objects.get(&place).map(tag).as_ref() == seen;
+        if as_seen {
+            objects.insert(place, object);
+        }
+        Ok(as_seen)
+    }
+}
+
+fn tag(object: &Object) -> Tag {
+    Tag(sha256_hex(&object.bytes))
 }

@@ -160,6 +160,8 @@ pub struct Depth {
     pub in_flight: u64,
     /// Sent with a delay that has not passed.
     pub delayed: u64,
+    /// Seconds after which a message is forgotten.
+    pub kept_s: u64,
 }
 
 /// For operators: functions get their messages from Lambda.
@@ -184,8 +186,17 @@ impl SqsQueue {
             .collect())
     }
 
+    /// Deletes a received message.
+    ///
+    /// # Errors
+    /// Where the queue could not be asked.
+    pub async fn delete(&self, receipt: &str, deadline: Deadline) -> Result<(), StoreError> {
+        let request = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send();
+        aws::call("deleting a message", deadline, request).await.map(drop)
+    }
+
     /// Deletes up to ten received messages; answers stand in the order of `receipts`.
-    pub async fn delete(&self, receipts: &[String], deadline: Deadline) -> Vec<Result<(), StoreError>> {
+    pub async fn delete_all(&self, receipts: &[String], deadline: Deadline) -> Vec<Result<(), StoreError>> {
         const DOING: &str = "deleting messages";
         let mut answers = vec![Err(StoreError::transient(DOING, "no answer for this message")); receipts.len()];
         let entry = |(index, receipt): (usize, &String)| {
@@ -232,6 +243,7 @@ impl SqsQueue {
             visible: number(QueueAttributeName::ApproximateNumberOfMessages),
             in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
             delayed: number(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
+            kept_s: number(QueueAttributeName::MessageRetentionPeriod),
         })
     }
 }

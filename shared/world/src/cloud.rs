@@ -18,6 +18,10 @@ pub struct Call<'a> {
     pub target: Option<&'a str>,
     /// `x-amz-meta-` headers of S3, without the prefix.
     pub metadata: BTreeMap<String, String>,
+    /// The header `If-Match` of S3.
+    pub if_match: Option<&'a str>,
+    /// The header `If-None-Match` of S3.
+    pub if_none_match: Option<&'a str>,
     /// The body.
     pub body: &'a [u8],
 }

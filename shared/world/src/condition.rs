@@ -26,6 +26,7 @@ fn term(term: &str, values: &Map<String, Value>, stands: Option<&Item>) -> Optio
     // A comparison with an attribute that is not there does not hold, but for `<>`.
     let Some(found) = attribute(name) else { return Some(operator == "<>") };
     let number = |value: &Value| value.get("N")?.as_str()?.parse::<f64>().ok();
+    let text = |value: &Value| value.get("S")?.as_str().map(str::to_owned);
     let equal = match (number(found), number(value)) {
         (Some(found), Some(value)) => found == value,
         _ => found == value,
@@ -34,6 +35,10 @@ fn term(term: &str, values: &Map<String, Value>, stands: Option<&Item>) -> Optio
         "=" => Some(equal),
         "<>" => Some(!equal),
         "<=" => Some(number(found).zip(number(value)).is_some_and(|(found, value)| found <= value)),
+        "<" => Some(
+            number(found).zip(number(value)).is_some_and(|(found, value)| found < value)
+                || text(found).zip(text(value)).is_some_and(|(found, value)| found < value),
+        ),
         _ => None,
     }
 }
@@ -46,7 +51,7 @@ mod tests {
     #[test]
     fn conditions_hold_as_in_dynamodb() {
         let item = json!({ "who": { "S": "model" }, "attempt": { "N": "1" }, "open": { "BOOL": true }, "spent": { "N": "90" } });
-        let values = json!({ ":true": { "BOOL": true }, ":one": { "N": "1" }, ":human": { "S": "human" }, ":left": { "N": "100" } });
+        let values = json!({ ":true": { "BOOL": true }, ":one": { "N": "1" }, ":human": { "S": "human" }, ":nobody": { "S": "nobody" }, ":left": { "N": "100" } });
         let (item, values) = (item.as_object(), values.as_object().unwrap());
         let replace = "attribute_exists(who) AND open = :true AND attempt = :one AND who <> :human";
         let take = "attribute_not_exists(spent) OR spent <= :left";
@@ -56,6 +61,10 @@ mod tests {
             (take, item, Some(true)),
             (take, None, Some(true)),
             ("spent <= :one", item, Some(false)),
+            ("who < :human", item, Some(false)),
+            ("who < :nobody", item, Some(true)),
+            ("spent < :left", item, Some(true)),
+            ("spent < :human", item, Some(false)),
             ("attempt <> :one", item, Some(false)),
             ("attempt <> :one", None, Some(true)),
             ("missing = :one", item, Some(false)),

@@ -96,6 +96,7 @@ pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut 
         "PutItem" => put(tables, request),
         "UpdateItem" => update(tables, &request),
         "Query" => query(tables, &request),
+        "Scan" => scan(tables, &request),
         _ => Answer::error(400, "UnknownOperationException"),
     }
 }
@@ -178,6 +179,7 @@ fn get(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn P
                 found.push(projected(item, projection.as_ref()));
             }
         }
+        let found: Vec<&Item> = found.iter().map(Arc::as_ref).collect();
         responses.insert(name.clone(), json!(found));
         if !left.is_empty() {
             asked["Keys"] = Value::Array(left);
@@ -283,24 +285,52 @@ fn update(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
     Answer::json(200, &json!({}))
 }
 
-/// All revisions of a post, or those before one of which a person knew.
+/// Revisions of a post, all or those before one; or, by the index of authors, those of an author.
 fn query(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
     let value = |name: &str| request.get("ExpressionAttributeValues").and_then(|values| values.get(name));
-    let name = request.get("TableName").and_then(Value::as_str);
-    let post = value(":post").and_then(|post| post.get("S")).and_then(Value::as_str);
-    let (Some(name), Some(post)) = (name, post) else { return Answer::error(400, "ValidationException") };
+    let Some(name) = request.get("TableName").and_then(Value::as_str) else {
+        return Answer::error(400, "ValidationException");
+    };
+    let table = tables.table(name);
+    if request.get("IndexName").and_then(Value::as_str) == Some("by-author") {
+        let author = value(":author");
+        return answered(request, table.items.values().filter(|item| item.get("author_id") == author));
+    }
+    let Some(post) = value(":post").and_then(|post| post.get("S")?.as_str()) else {
+        return Answer::error(400, "ValidationException");
+    };
     let before = value(":revision").and_then(|value| value.get("N")?.as_str()?.parse().ok());
     let bound = before.unwrap_or(u64::MAX);
-    let table = tables.table(name);
-    let items: Vec<_> = table
-        .items
-        .range((post.to_owned(), 0)..(post.to_owned(), bound))
-        .map(|(_, item)| item.as_ref())
-        .filter(|item| {
-            request.get("FilterExpression").is_none()
-                || text(item, "decided_by") == Some("human")
-                || text(item, "verdict_before") == Some("yes")
-        })
-        .collect();
-    Answer::json(200, &json!({ "Items": items, "Count": items.len(), "ScannedCount": items.len() }))
+    answered(request, table.items.range((post.to_owned(), 0)..(post.to_owned(), bound)).map(|(_, item)| item))
+}
+
+/// Part of a table, or all of it.
+fn scan(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
+    let number = |name: &str| request.get(name).and_then(Value::as_u64);
+    let Some(name) = request.get("TableName").and_then(Value::as_str) else {
+        return Answer::error(400, "ValidationException");
+    };
+    let (part, of) = (number("Segment").unwrap_or(0), number("TotalSegments").unwrap_or(1));
+    let hash = |key: &Key| key.0.bytes().fold(0_u64, |hash, byte| (hash * 31 + u64::from(byte)) % 65_521);
+    let items = tables.table(name).items.iter().filter(|(key, _)| hash(key) % of == part);
+    answered(request, items.map(|(_, item)| item))
+}
+
+/// What of these items the request's filter lets through.
+fn answered<'a>(request: &Map<String, Value>, items: impl Iterator<Item = &'a Arc<Item>>) -> Answer {
+    let values = request.get("ExpressionAttributeValues").and_then(Value::as_object).cloned().unwrap_or_default();
+    let (mut found, mut scanned) = (Vec::new(), 0);
+    for item in items {
+        scanned += 1;
+        let holds = match request.get("FilterExpression").and_then(Value::as_str) {
+            None => Some(true),
+            Some(filter) => condition::holds(filter, &values, Some(item)),
+        };
+        match holds {
+            Some(true) => found.push(item.as_ref()),
+            Some(false) => {}
+            None => return Answer::error(400, "ValidationException"),
+        }
+    }
+    Answer::json(200, &json!({ "Items": found, "Count": found.len(), "ScannedCount": scanned }))
 }

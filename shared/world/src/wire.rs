@@ -265,6 +265,8 @@ impl Wire {
                 .iter()
                 .filter_map(|(name, value)| Some((name.strip_prefix("x-amz-meta-")?.to_owned(), value.to_owned())))
                 .collect(),
+            if_match: request.headers().get("if-match"),
+            if_none_match: request.headers().get("if-none-match"),
             body: request.body().bytes().unwrap_or_default(),
         };
         let of_s3 = call.target.is_none() && call.operation() != "InvokeEndpoint";
@@ -354,6 +356,8 @@ impl HttpConnector for Connector {
                     path_and_query: request.uri(),
                     target,
                     metadata: BTreeMap::new(),
+                    if_match: None,
+                    if_none_match: None,
                     body: &[],
                 };
                 call.operation().to_owned()

@@ -8,7 +8,7 @@ use features::views::{Definitions, Lookup};
 use opinion::protocol::{Outcome, Request, Response};
 use opinion::{Answer, ImageError, Line, Seen, TextOpinion};
 use runtime::{Invocation, SqsBatch};
-use scoring::{Bundle, Explain, Judge, Subject, Text, TextModel};
+use scoring::{Bundle, Explain, Judge, Subject, TextModel};
 use serde_json::json;
 use service::{Breaker, Content, Inbox};
 use std::collections::{BTreeMap, BTreeSet};
@@ -203,8 +203,10 @@ impl Service {
                 tasks_queue_url: String::new(),
                 actions_queue_url: String::new(),
                 artifacts_bucket: ARTIFACTS.to_owned(),
+                registry_fallback: registry::Fallback::Review,
                 content_buckets: vec![CONTENT.to_owned()],
                 decision_days: 400,
+                digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
                 on,
                 endpoint: None,
                 root: PathBuf::new(),
@@ -234,11 +236,12 @@ impl Service {
     /// Decides a post provisionally, as the fast path does, and gives the message that asks about it.
     pub async fn provisional(&self, post: serde_json::Value) -> String {
         let post = Post::parse(post.to_string().as_bytes()).ok().unwrap();
-        let text = post.text.clone().map_or(Text::None, Text::Known);
+        let texts = scoring::texts(&post, None);
         let received_at = self.now();
         let subject = Subject {
             post: &post,
-            text: &text,
+            texts: &texts,
+            conflict: None,
             verdict_before: VerdictBefore::No,
             received_at,
             decided_at: received_at,

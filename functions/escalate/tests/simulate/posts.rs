@@ -2,7 +2,7 @@
 
 use crate::stub;
 use domain::policy::Decision;
-use domain::{Consulted, DecidedBy, DecisionRecord, Escalation, Post, ScoreState, Timestamp, VerdictBefore};
+use domain::{Consulted, DecidedBy, DecisionRecord, Escalation, Post, ScoreState, Timestamp, VerdictBefore, View};
 use fastrand::Rng;
 use features::views::Lookup;
 use scoring::{Explain, Judge, Subject, Text};
@@ -84,7 +84,7 @@ struct Draft {
     revision: u64,
     fields: Value,
     known: Known,
-    text: Text,
+    text: Option<Text>,
     after: Duration,
 }
 
@@ -202,7 +202,7 @@ impl Posts {
         };
         let received_ms = BEGINS_MS + i64::try_from(after.as_millis()).unwrap() - i64::try_from(age).unwrap();
         let known = Known { text: Some(text.clone()), media: Vec::new(), received_ms };
-        let mut draft = Draft { id, revision, fields: json!({}), known, text: Text::Known(text.clone()), after };
+        let mut draft = Draft { id, revision, fields: json!({}), known, text: Some(Text::Known(text.clone())), after };
         let unique = format!("{}-{revision}-{attempt}", draft.id);
         match rng.u8(..20) {
             0..=2 => {
@@ -214,7 +214,7 @@ impl Posts {
                     self.objects.push((format!("texts/{unique}"), text));
                 }
             }
-            3..=4 => (draft.text, draft.known.text) = (Text::None, None),
+            3..=4 => (draft.text, draft.known.text) = (None, None),
             // A language that nobody has learned here; the endpoint would be asked about its pictures alone.
             5 => {
                 draft.fields["lang"] = json!("fr");
@@ -222,7 +222,7 @@ impl Posts {
             }
             _ => draft.fields["text"] = json!(text),
         }
-        if draft.text == Text::None || rng.u8(..10) < self.illustrated {
+        if draft.text.is_none() || rng.u8(..10) < self.illustrated {
             let pictures = if rng.u8(..30) == 0 { 9 } else { rng.usize(1..=3) };
             let media = (0..pictures).map(|place| self.picture(rng, &unique, place));
             let (entries, seen): (Vec<Value>, Vec<Option<String>>) = media.unzip();
@@ -310,7 +310,7 @@ impl Posts {
             let mut draft = posts.plain(&format!("{CANARY}-{name}"), 1, 0);
             let content = format!("{}{CANARY} {name}", stub::PICTURE);
             draft.fields = json!({ "media": [{ "uri": format!("s3://{CONTENT}/{name}"), "type": "image/png" }] });
-            (draft.text, draft.known.text) = (Text::None, None);
+            (draft.text, draft.known.text) = (None, None);
             draft.known.media = vec![kept.then(|| content.clone())];
             if kept {
                 posts.objects.push((name.to_owned(), content));
@@ -331,7 +331,7 @@ impl Posts {
         let text = format!("{CANARY} {} {} {attempt}", TEXTS[attempt as usize % TEXTS.len()], TEXTS[4]);
         let known = Known { text: Some(text.clone()), media: Vec::new(), received_ms: BEGINS_MS - 300 };
         let fields = json!({ "text": text });
-        Draft { id: id.to_owned(), revision, fields, known, text: Text::Known(text), after: Duration::ZERO }
+        Draft { id: id.to_owned(), revision, fields, known, text: Some(Text::Known(text)), after: Duration::ZERO }
     }
 }
 
@@ -349,9 +349,11 @@ impl Draft {
 
 /// The decision of the first function.
 fn judged(judge: &Judge, draft: &Draft) -> DecisionRecord {
+    let texts: Vec<_> = draft.text.iter().map(|text| (View::Text, text.clone())).collect();
     let subject = Subject {
         post: &draft.post(),
-        text: &draft.text,
+        texts: &texts,
+        conflict: None,
         verdict_before: VerdictBefore::No,
         received_at: draft.received_at(),
         decided_at: Timestamp::from_millis(draft.known.received_ms + 100),

@@ -117,6 +117,7 @@ impl Setup {
             ("ARTIFACTS_BUCKET", bucket.to_owned()),
             ("CONTENT_BUCKETS", bucket.to_owned()),
             ("DECISION_DAYS", "400".to_owned()),
+            ("DIGEST_KEY", "7".repeat(64)),
             ("MODEL_FOLDER", self.root.join("shared/scoring/models/minilm-cascade").display().to_string()),
             ("FEATURES_FILE", self.root.join("shared/features/features.yaml").display().to_string()),
             ("POLICY_FILE", self.root.join("shared/domain/policies/default.yaml").display().to_string()),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, dead_code, reason = "a test may fail by panicking")]
 
 use async_trait::async_trait;
-use domain::{DecisionRecord, Policy, PostId, Revision, Timestamp, decision_id};
+use domain::{DecisionRecord, Policy, PostId, Revision, Timestamp, Tombstone, decision_id};
 use features::views::{Definitions, FeatureRow, Lookup, RowKey};
 use runtime::{Invocation, SqsBatch};
 use score::{App, Config};
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{
-    Deadline, DecisionStore, FeatureStore, Inserted, MemoryDecisions, MemoryFeatures, MemoryObjects, MemoryQueue,
-    Message, Object, ObjectInfo, ObjectStore, Queue, StoreError, Superseded,
+    Before, Deadline, DecisionStore, Erased, FeatureStore, Grave, History, Inserted, MemoryDecisions, MemoryFeatures,
+    MemoryObjects, MemoryQueue, Message, Object, ObjectInfo, ObjectStore, Page, Queue, Search, StoreError, Superseded,
 };
 
 pub const HARMLESS: &str = "The tomatoes on the balcony finally turned red, soup tonight!";
@@ -181,17 +181,41 @@ impl DecisionStore for Shared {
         self.0.decisions.get(keys, deadline).await
     }
 
-    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+    async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError> {
         self.0.called("of_post", deadline);
+        if self.0.broken(&Fault::Get) {
+            return Err(throttled("reading the decisions of a post"));
+        }
         self.0.decisions.of_post(post, deadline).await
     }
 
-    async fn verdict_before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<bool, StoreError> {
-        self.0.called("verdict_before", deadline);
+    async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError> {
+        self.0.called("before", deadline);
         if self.0.broken(&Fault::Verdicts) {
             return Err(throttled("looking for earlier verdicts"));
         }
-        self.0.decisions.verdict_before(post, revision, deadline).await
+        self.0.decisions.before(post, revision, deadline).await
+    }
+
+    async fn tombstones(&self, graves: &[Grave], deadline: Deadline) -> Vec<Result<Option<Tombstone>, StoreError>> {
+        self.0.called("tombstones", deadline);
+        if self.0.broken(&Fault::Get) {
+            return graves.iter().map(|_| Err(throttled("reading decisions"))).collect();
+        }
+        self.0.decisions.tombstones(graves, deadline).await
+    }
+
+    async fn erase(
+        &self,
+        graves: &[Grave],
+        tombstone: &Tombstone,
+        deadline: Deadline,
+    ) -> Vec<Result<Erased, StoreError>> {
+        self.0.decisions.erase(graves, tombstone, deadline).await
+    }
+
+    async fn find(&self, search: Search, deadline: Deadline) -> Result<Page, StoreError> {
+        self.0.decisions.find(search, deadline).await
     }
 
     async fn overdue(
@@ -253,6 +277,10 @@ impl ObjectStore for Shared {
     async fn list(&self, bucket: &str, prefix: &str, deadline: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
         self.0.objects.list(bucket, prefix, deadline).await
     }
+
+    async fn delete(&self, bucket: &str, key: &str, deadline: Deadline) -> Result<(), StoreError> {
+        self.0.objects.delete(bucket, key, deadline).await
+    }
 }
 
 struct Named(Arc<World>, &'static str);
@@ -265,12 +293,13 @@ impl Queue for Named {
         let queue = match *name {
             "tasks" => &world.tasks,
             "actions" => &world.actions,
+            "posts" => &world.posts,
             _ => &world.escalations,
         };
         let mut answers = Vec::new();
         for message in messages {
             let body: Value = serde_json::from_str(&message.body).unwrap();
-            let post = body.get("post").unwrap_or(&body)["post_id"].as_str().unwrap().to_owned();
+            let post = body.get("post").unwrap_or(&body)["post_id"].as_str().unwrap_or_default().to_owned();
             let refused = world.find(|fault| match fault {
                 Fault::Send(queue, about) if queue == name && *about == post => Some(()),
                 _ => None,
@@ -336,6 +365,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
     App {
         config: Config {
             decision_days: 400,
+            digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
             stage: "test".to_owned(),
             decisions_table: "decisions".to_owned(),
             features_table: "features".to_owned(),
@@ -344,6 +374,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             actions_queue_url: "actions".to_owned(),
             escalations_queue_url: "escalations".to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
             test_panic: true,
@@ -357,6 +388,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
         tasks: Arc::new(Named(world.clone(), "tasks")),
         actions: Arc::new(Named(world.clone(), "actions")),
         escalations: Arc::new(Named(world.clone(), "escalations")),
+        posts: Arc::new(Named(world.clone(), "posts")),
     }
 }
 
@@ -396,6 +428,11 @@ pub const SENT_MS: i64 = 1_795_428_000_000;
 
 /// An event as Lambda hands it over. Messages are named `m0`, `m1`, …
 pub fn event(bodies: &[Body]) -> String {
+    event_at(bodies, SENT_MS)
+}
+
+/// As [`event`], of messages that reached the queue then.
+pub fn event_at(bodies: &[Body], sent_ms: i64) -> String {
     let records: Vec<_> = bodies
         .iter()
         .enumerate()
@@ -404,8 +441,11 @@ pub fn event(bodies: &[Body]) -> String {
                 Body::Text(text) => serde_json::to_string(text).unwrap(),
                 Body::Escaped(json) => (*json).to_owned(),
             };
-            let attributes = format!(r#"{{"SentTimestamp":"{SENT_MS}","ApproximateReceiveCount":"1"}}"#);
-            format!(r#"{{"messageId":"m{index}","receiptHandle":"r{index}","body":{body},"attributes":{attributes}}}"#)
+            let attributes =
+                format!(r#"{{"SentTimestamp":"{sent_ms}","SenderId":"AIDAEXAMPLE","ApproximateReceiveCount":"1"}}"#);
+            format!(
+                r#"{{"messageId":"m{index}","receiptHandle":"r{index}","body":{body},"eventSourceARN":"arn:aws:sqs:us-east-1:111122223333:posts","attributes":{attributes}}}"#
+            )
         })
         .collect();
     format!(r#"{{"Records":[{}]}}"#, records.join(","))
@@ -419,6 +459,17 @@ pub fn batch(bodies: &[Body]) -> SqsBatch {
 /// Delivers a batch with half a minute to go, and gives the places of the messages to be delivered again.
 pub async fn deliver<B: Clone + Into<Body>>(app: &App, bodies: &[B]) -> Vec<usize> {
     deliver_within(app, bodies, Duration::from_secs(30)).await
+}
+
+/// As [`deliver`], of messages that reached the queue then.
+pub async fn deliver_sent_at(app: &App, bodies: &[String], sent_ms: i64) -> Vec<usize> {
+    let bodies: Vec<Body> = bodies.iter().cloned().map(Body::Text).collect();
+    let event = serde_json::value::RawValue::from_string(event_at(&bodies, sent_ms)).unwrap();
+    let left = Duration::from_secs(30);
+    let deadline_ms = runtime::telemetry::now_ms() + i64::try_from(left.as_millis()).unwrap();
+    let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
+    let response = score::handle(app, SqsBatch::parse(&event).unwrap(), invocation).await.unwrap();
+    response.failures().map(|id| id.trim_start_matches('m').parse().unwrap()).collect()
 }
 
 pub async fn deliver_within<B: Clone + Into<Body>>(app: &App, bodies: &[B], left: Duration) -> Vec<usize> {

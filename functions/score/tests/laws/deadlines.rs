@@ -47,7 +47,7 @@ async fn every_call_has_a_deadline_that_leaves_time_for_the_rest() {
     let end = Deadline::now() + Duration::from_secs(30);
     let calls = world.calls();
     let of = |name: &str| calls.iter().find(|(what, _)| *what == name).map(|(_, by)| *by).unwrap();
-    for early in ["read", "features", "verdict_before"] {
+    for early in ["read", "features", "before"] {
         assert!(of(early) + Duration::from_secs(5) < of("insert"), "{early}");
     }
     assert!(of("insert") + Duration::from_secs(1) < of("tasks"));

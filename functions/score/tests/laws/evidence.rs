@@ -3,6 +3,7 @@
 use crate::common::*;
 use domain::policy::Decision;
 use domain::{DecidedBy, DecisionRecord, ScoreState, VerdictBefore};
+use scoring::Judge;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::{Deadline, FeatureStore};
@@ -118,6 +119,21 @@ async fn what_the_registry_could_not_get_stands_on_every_record() {
     judge.degraded = vec!["registry".to_owned()];
     assert_eq!(deliver(&app_with(&world, judge), &[post("p", HARMLESS)]).await, Vec::<usize>::new());
     assert_eq!(world.record("p", 1).unwrap().degraded, ["registry"]);
+}
+
+/// Law 14: nobody could say which policy is wanted, so nothing is decided by this one but review.
+#[tokio::test]
+async fn a_policy_that_nobody_asked_for_neither_approves_nor_hides() {
+    let world = Arc::new(World::default());
+    let judge = Judge { degraded: vec!["registry".to_owned()], policy_assumed: true, ..judge(None) };
+    let app = app_with(&world, judge);
+    assert_eq!(deliver(&app, &[post("calm", HARMLESS), post("hate", HATEFUL)]).await, Vec::<usize>::new());
+    for id in ["calm", "hate"] {
+        let record = world.record(id, 1).unwrap();
+        assert_eq!((record.decision, record.policy.assumed), (Decision::Review, true), "{id}");
+        assert!(rules(&record).contains(&"unavailable:policy"), "{:?}", rules(&record));
+        assert_eq!(record.degraded, ["policy", "registry"]);
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,11 @@
 mod common;
 
 mod acknowledged;
+mod content;
 mod deadlines;
 mod evidence;
+mod flaws;
+mod floods;
 mod lambda;
 mod once;
 mod poison;

@@ -130,7 +130,8 @@ fn debug_output(app: &score::App) {
     let post = domain::Post::parse(body.as_bytes()).unwrap();
     let subject = scoring::Subject {
         post: &post,
-        text: &scoring::Text::Known(text),
+        texts: &[(domain::View::Text, scoring::Text::Known(text))],
+        conflict: None,
         verdict_before: domain::VerdictBefore::No,
         received_at: domain::Timestamp::from_millis(SENT_MS),
         decided_at: domain::Timestamp::from_millis(SENT_MS),
@@ -280,6 +281,10 @@ impl ObjectStore for Panicking {
 
     async fn list(&self, _: &str, _: &str, _: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
         panic!("nothing is listed")
+    }
+
+    async fn delete(&self, bucket: &str, key: &str, _: Deadline) -> Result<(), StoreError> {
+        panic!("{bucket}/{key} stays")
     }
 }
 
@@ -437,7 +442,9 @@ async fn the_program_itself_says_nothing_of_it() {
         ("ACTIONS_QUEUE_URL", "http://sqs/1/actions"),
         ("ARTIFACTS_BUCKET", "moderato-test-of-the-canary"),
         ("CONTENT_BUCKETS", CONTENT),
+        ("REGISTRY_FALLBACK", "bundled"),
         ("DECISION_DAYS", "400"),
+        ("DIGEST_KEY", &format!("{CANARY}{}", "7".repeat(32))),
         ("MODERATO_TEST_PANIC", "1"),
         ("AWS_ENDPOINT_URL", &format!("http://{aws}")),
         ("AWS_REGION", "us-east-1"),
@@ -521,7 +528,7 @@ async fn calls_of_the_sdks() {
         let (post, revision) = (post_id(CANARY), domain::Revision::try_from(2).unwrap());
         let (sent, verdict, _, put, got) = tokio::join!(
             queue.send(&messages, deadline),
-            decisions.verdict_before(&post, revision, deadline),
+            decisions.before(&post, revision, deadline),
             features.fetch(&keys, deadline),
             objects.put("quarantine", CANARY, kept, deadline),
             objects.get("content", CANARY, 1_000_000, deadline),

@@ -3,7 +3,7 @@
 use crate::common::*;
 use domain::{DecisionRecord, Post, Timestamp, VerdictBefore, decide};
 use features::views::Lookup;
-use scoring::{Explain, Stage, Subject, Text};
+use scoring::{Explain, Stage, Subject};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -61,10 +61,11 @@ async fn a_post_is_judged_the_same_alone_in_a_batch_in_any_order_and_by_the_comm
     for (place, body) in ten().iter().enumerate() {
         let post = Post::parse(body.as_bytes()).unwrap();
         stages.push(judge.model.score(post.text.as_deref().unwrap()).unwrap().stage);
-        let text = Text::Known(post.text.clone().unwrap());
+        let texts = scoring::texts(&post, None);
         let subject = Subject {
             post: &post,
-            text: &text,
+            texts: &texts,
+            conflict: None,
             verdict_before: VerdictBefore::No,
             received_at: now,
             decided_at: now,

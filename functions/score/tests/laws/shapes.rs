@@ -102,17 +102,124 @@ async fn the_test_event_of_s3_is_acknowledged_and_nothing_is_done() {
 }
 
 #[tokio::test]
-async fn a_text_kept_elsewhere_is_read_and_a_text_in_the_event_needs_no_reading() {
+async fn a_text_kept_elsewhere_is_read_beside_the_one_in_the_event() {
     let world = Arc::new(World::default());
     world.keeps(CONTENT, "texts/1", HATEFUL).await;
     let bodies = [
         post_with("referred", json!({ "text_ref": "s3://content/texts/1" })),
-        post_with("both", json!({ "text": HARMLESS, "text_ref": "s3://elsewhere/never/looked/at" })),
+        post_with("both", json!({ "text": HARMLESS, "text_ref": "s3://content/texts/1" })),
+        post_with("empty", json!({ "text": "", "text_ref": "s3://content/texts/1" })),
     ];
     assert_eq!(deliver(&app(&world), &bodies).await, Vec::<usize>::new());
-    assert_eq!(world.record("referred", 1).unwrap().decision, Decision::Hide);
-    assert_eq!(world.record("both", 1).unwrap().decision, Decision::Approve);
-    assert_eq!(world.calls().iter().filter(|(what, _)| *what == "read").count(), 1);
+    for post in ["referred", "both", "empty"] {
+        let record = world.record(post, 1).unwrap();
+        assert_eq!((record.decision, record.scores["hate"].view), (Decision::Hide, domain::View::TextRef), "{post}");
+    }
+}
+
+#[tokio::test]
+async fn envelopes_that_people_send_are_opened() {
+    use std::io::Write;
+    let world = Arc::new(World::default());
+    let inner = |id: &str| serde_json::from_str::<Value>(&post(id, HARMLESS)).unwrap();
+    let lines = format!("{}\n{}\n", post("line-1", HARMLESS), post("line-2", HARMLESS));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(post("packed", HARMLESS).as_bytes()).unwrap();
+    world.keeps(CONTENT, "pointed", post("pointed", HARMLESS)).await;
+    world.keeps(CONTENT, "lines", lines).await;
+    world.keeps(CONTENT, "packed", packed.finish().unwrap()).await;
+    world.keeps(CONTENT, "listed", json!([inner("listed-1"), inner("listed-2")]).to_string()).await;
+    let pointer = |class: &str| json!([class, { "s3BucketName": CONTENT, "s3Key": "pointed" }]).to_string();
+    let base64 = {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(post("base64", HARMLESS))
+    };
+    let bodies = [
+        pointer("software.amazon.payloadoffloading.PayloadS3Pointer"),
+        notification(&["lines"]),
+        notification(&["packed"]),
+        notification(&["listed"]),
+        json!([{ "specversion": "1.0", "data": inner("batched-1") }, { "specversion": "1.0", "data": inner("batched-2") }]).to_string(),
+        json!({ "specversion": "1.0", "data": null, "data_base64": base64 }).to_string(),
+        json!({ "detail-type": "post", "source": "platform", "detail": post("detail-text", HARMLESS) }).to_string(),
+        json!([inner("array-1"), inner("array-2")]).to_string(),
+        sns(&json!([inner("array-in-sns")]).to_string()),
+        pointer("com.amazon.sqs.javamessaging.MessageS3Pointer"),
+    ];
+    assert_eq!(deliver(&app(&world), &bodies).await, Vec::<usize>::new());
+    let decided: Vec<_> = world.decisions.all().into_iter().map(|record| record.post_id.to_string()).collect();
+    let expected = [
+        "array-1",
+        "array-2",
+        "array-in-sns",
+        "base64",
+        "batched-1",
+        "batched-2",
+        "detail-text",
+        "line-1",
+        "line-2",
+        "listed-1",
+        "listed-2",
+        "packed",
+        "pointed",
+    ];
+    assert_eq!(decided, expected);
+    assert_eq!(world.objects_under("").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_s3_says_about_deletions_and_folders_is_ignored() {
+    let world = Arc::new(World::default());
+    let event = |name: &str, key: &str, size: u64| {
+        json!({ "Records": [{ "eventName": name, "s3": { "bucket": { "name": CONTENT }, "object": { "key": key, "size": size } } }] }).to_string()
+    };
+    let bodies = [
+        event("ObjectRemoved:Delete", "a", 0),
+        event("s3:ObjectRemoved:DeleteMarkerCreated", "a", 0),
+        event("LifecycleExpiration:Delete", "a", 0),
+        event("ObjectCreated:Put", "intake/2026/", 0),
+        json!({ "detail-type": "Object Deleted", "source": "aws.s3", "detail": { "bucket": { "name": CONTENT }, "object": { "key": "a" } } }).to_string(),
+    ];
+    assert_eq!(deliver(&app(&world), &bodies).await, Vec::<usize>::new());
+    assert_eq!((world.decisions.all(), world.objects_under("").await), (Vec::new(), Vec::<String>::new()));
+    // An object whose name ends like a folder's, with something in it, is one.
+    world.keeps(CONTENT, "intake/x/", post("hidden-in-a-folder", HATEFUL)).await;
+    assert_eq!(deliver(&app(&world), &[event("ObjectCreated:Put", "intake/x/", 60)]).await, Vec::<usize>::new());
+    assert_eq!(world.record("hidden-in-a-folder", 1).unwrap().decision, Decision::Hide);
+}
+
+#[tokio::test]
+async fn one_bad_line_does_not_lose_the_others() {
+    let world = Arc::new(World::default());
+    let lines =
+        [&post("one", HATEFUL), r#"{"post_id":"cut","text":"cut o"#, "no json", &post("four", HARMLESS)].join("\n");
+    world.keeps(CONTENT, "lines", lines.clone()).await;
+    assert_eq!(deliver(&app(&world), &[notification(&["lines"])]).await, Vec::<usize>::new());
+    assert_eq!(world.record("one", 1).unwrap().decision, Decision::Hide);
+    assert_eq!(world.record("four", 1).unwrap().decision, Decision::Approve);
+    assert_eq!(world.record("cut", 1).unwrap().decision, Decision::Review);
+    assert_eq!(
+        world.objects_under("quarantine/").await,
+        [format!("quarantine/{}", domain::sha256_hex(lines.as_bytes()))]
+    );
+}
+
+#[tokio::test]
+async fn more_posts_than_a_message_may_hold_are_put_back_in_parts() {
+    let world = Arc::new(World::default());
+    let app = app(&world);
+    let posts: Vec<Value> =
+        (0..25).map(|number| serde_json::from_str(&post(&format!("p{number}"), HARMLESS)).unwrap()).collect();
+    let body = json!(posts).to_string();
+    world.breaks(Fault::SendShort("posts", 1));
+    assert_eq!(deliver(&app, std::slice::from_ref(&body)).await, [0], "not all parts are on the queue");
+    world.mends();
+    assert_eq!(deliver(&app, &[body]).await, Vec::<usize>::new());
+    assert_eq!(world.decisions.all(), Vec::new());
+    let parts: Vec<String> = world.posts.sent().into_iter().map(|message| message.body).collect();
+    assert_eq!(deliver(&app, &parts).await, Vec::<usize>::new());
+    assert_eq!(world.decisions.all().len(), 25);
+    assert_eq!(world.posts.sent().len(), parts.len(), "parts are not split again");
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
     App {
         config: Config {
             decision_days: 400,
+            digest_key: domain::DigestKey::new(&[7; 32]).unwrap(),
             stage: "test".to_owned(),
             decisions_table: DECISIONS.to_owned(),
             features_table: FEATURES.to_owned(),
@@ -79,6 +80,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             actions_queue_url: ACTIONS.to_owned(),
             escalations_queue_url: ESCALATIONS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
+            registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
             memory_mb: 1024,
             test_panic: true,
@@ -92,6 +94,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
         tasks: queue(TASKS),
         actions: queue(ACTIONS),
         escalations: queue(ESCALATIONS),
+        posts: queue(POSTS),
     }
 }
 

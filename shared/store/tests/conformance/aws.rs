@@ -108,7 +108,7 @@ async fn a_queue_in_sqs() {
         let messages = queue.receive(60, soon()).await.unwrap();
         let receipts: Vec<String> = messages.iter().map(|message| message.receipt.clone()).collect();
         if !receipts.is_empty() {
-            assert!(queue.delete(&receipts, soon()).await.iter().all(Result::is_ok));
+            assert!(queue.delete_all(&receipts, soon()).await.iter().all(Result::is_ok));
         }
         received.extend(messages.into_iter().map(|message| message.body));
     }
@@ -145,7 +145,7 @@ async fn a_service_out_of_reach_is_an_error_for_each() {
     assert!(inserted.iter().all(|answer| answer.as_ref().is_err_and(|error| error.retryable)));
     assert!(read.iter().all(|answer| answer.as_ref().is_err_and(|error| error.retryable)));
     assert!(table.of_post(&records[0].post_id, by()).await.is_err());
-    assert!(table.verdict_before(&records[0].post_id, records[0].revision, by()).await.is_err());
+    assert!(table.before(&records[0].post_id, records[0].revision, by()).await.is_err());
 
     let wanted = (0..230).map(|n| features::key("user", &format!("u-{n}"))).collect();
     let found = DynamoFeatures::new(&aws, "features", definitions()).fetch(&wanted, by()).await;

@@ -1,9 +1,9 @@
 //! Decisions: inserted once, read consistently, answers in the order of the questions.
 
 use crate::{fresh, post_id, soon};
-use domain::{DecidedBy, DecisionRecord, Revision, VerdictBefore};
+use domain::{AuthorId, DecidedBy, DecisionRecord, Revision, Timestamp, Tombstone, VerdictBefore};
 use serde_json::json;
-use store::{DecisionStore, Inserted, MemoryDecisions, StoreError, Superseded};
+use store::{DecisionStore, Erased, Grave, Inserted, MemoryDecisions, Search, StoreError, Superseded};
 
 /// A complete record.
 pub fn record(post: &str, revision: u64) -> DecisionRecord {
@@ -40,6 +40,10 @@ pub async fn conforms(store: &dyn DecisionStore) {
     knows_verdicts_before(store).await;
     takes_nothing(store).await;
     takes_any_id(store).await;
+    what_was_erased_stays_so(store).await;
+    what_was_sent_later_is_not_erased(store).await;
+    finds_what_an_author_wrote(store).await;
+    remembers_erased_authors(store).await;
     supersedes_what_is_provisional_and_nothing_else(store).await;
 }
 
@@ -59,7 +63,7 @@ async fn inserts_once_and_answers_in_order(store: &dyn DecisionStore) {
     assert_eq!(insert(store, &batch).await, [New, Exists, New, Exists, New]);
     assert_eq!(insert(store, &batch).await, [Exists; 5]);
     // What exists was not touched.
-    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), (1..=5).map(of).collect::<Vec<_>>());
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, (1..=5).map(of).collect::<Vec<_>>());
 }
 
 async fn supersedes_what_is_provisional_and_nothing_else(store: &dyn DecisionStore) {
@@ -79,7 +83,7 @@ async fn supersedes_what_is_provisional_and_nothing_else(store: &dyn DecisionSto
     assert_eq!(superseded(store.supersede(&batch[..1], soon()).await), [Stands]);
     assert_eq!(superseded(store.supersede(&[again(1, 3), again(4, 3)], soon()).await), [Stands, Done]);
     let all = [again(1, 2), final_(2), human(3), again(4, 3)];
-    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), all);
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, all);
     assert_eq!(superseded(store.supersede(&[], soon()).await), []);
 }
 
@@ -118,14 +122,14 @@ async fn gives_revisions_in_order(store: &dyn DecisionStore) {
     let records: Vec<_> = order.iter().map(|revision| record(&post, *revision)).collect();
     insert(store, &records).await;
     insert(store, &[record(&format!("{post}-more"), 3)]).await;
-    let found = store.of_post(&post_id(&post), soon()).await.unwrap();
+    let found = store.of_post(&post_id(&post), soon()).await.unwrap().records;
     assert_eq!(found.iter().map(|r| r.revision.get()).collect::<Vec<_>>(), [1, 2, 9, 10, 9_007_199_254_740_991]);
-    assert_eq!(store.of_post(&post_id("conformance-nobody"), soon()).await.unwrap(), Vec::new());
+    assert_eq!(store.of_post(&post_id("conformance-nobody"), soon()).await.unwrap().records, Vec::new());
 }
 
 async fn knows_verdicts_before(store: &dyn DecisionStore) {
     let before = async |post: &str, revision: u64| {
-        store.verdict_before(&post_id(post), Revision::try_from(revision).unwrap(), soon()).await.unwrap()
+        store.before(&post_id(post), Revision::try_from(revision).unwrap(), soon()).await.unwrap().verdict
     };
     let (human, reviewed, machine, unsure) = (fresh("human"), fresh("reviewed"), fresh("machine"), fresh("unsure"));
     let by = |post: &str, revision, decided_by, verdict_before| DecisionRecord {
@@ -160,8 +164,133 @@ async fn takes_any_id(store: &dyn DecisionStore) {
     for id in odd {
         let post = fresh(id);
         assert_eq!(insert(store, &[record(&post, 1)]).await, [Inserted::New], "{id}");
-        assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap(), [record(&post, 1)], "{id}");
+        assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, [record(&post, 1)], "{id}");
     }
+}
+
+fn revision(number: u64) -> Revision {
+    Revision::try_from(number).unwrap()
+}
+
+/// When records of these tests were received, and seconds after.
+fn after(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(record("any", 1).received_at.millis() + seconds * 1_000)
+}
+
+async fn erase(store: &dyn DecisionStore, graves: &[Grave], tombstone: Tombstone) -> Vec<Erased> {
+    let answers = store.erase(graves, &tombstone, soon()).await;
+    assert_eq!(answers.len(), graves.len());
+    answers.into_iter().map(Result::unwrap).collect()
+}
+
+/// A tombstone stands in the place of records and of nothing; nothing is inserted over it, superseded or read there.
+async fn what_was_erased_stays_so(store: &dyn DecisionStore) {
+    let post = fresh("erased");
+    let grave = |number| Grave::Post(post_id(&post), revision(number));
+    let provisional = DecisionRecord { provisional: true, ..record(&post, 2) };
+    insert(store, &[record(&post, 1), provisional, record(&post, 4)]).await;
+    let tombstone = Tombstone { erased_at: after(1), author: Some([7; 16]) };
+    assert_eq!(erase(store, &[grave(1), grave(2), grave(3)], tombstone).await, [Erased::Done; 3]);
+
+    let keys: Vec<_> = (1..=4).map(|number| (post_id(&post), revision(number))).collect();
+    let found: Vec<_> = store.get(&keys, soon()).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(found, [None, None, None, Some(record(&post, 4))]);
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, [record(&post, 4)]);
+    let again: Vec<_> = (1..=5).map(|number| record(&post, number)).collect();
+    use Inserted::{Exists, New};
+    assert_eq!(insert(store, &again).await, [Exists, Exists, Exists, Exists, New]);
+    let second = DecisionRecord { attempt: 2, ..record(&post, 2) };
+    assert_eq!(store.supersede(&[second], soon()).await, [Ok(Superseded::Stands)]);
+
+    let graves: Vec<_> = (1..=4).map(grave).collect();
+    let found: Vec<_> = store.tombstones(&graves, soon()).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(found, [Some(tombstone), Some(tombstone), Some(tombstone), None]);
+    let erased = store.of_post(&post_id(&post), soon()).await.unwrap().tombstones;
+    assert_eq!(erased, [1, 2, 3].map(|number| (revision(number), tombstone)));
+    let before = store.before(&post_id(&post), revision(3), soon()).await.unwrap();
+    assert_eq!((before.verdict, before.tombstones), (false, vec![(revision(1), tombstone), (revision(2), tombstone)]));
+
+    // Erased again, by whoever: the later one stands.
+    let later = Tombstone { erased_at: after(60), author: None };
+    assert_eq!(erase(store, &[grave(1)], later).await, [Erased::Done]);
+    assert_eq!(store.tombstones(&[grave(1)], soon()).await, [Ok(Some(later))]);
+    assert_eq!(erase(store, &[], later).await, []);
+    // A verdict that was erased is none.
+    insert(store, &[DecisionRecord { decided_by: DecidedBy::Human, ..record(&post, 6) }]).await;
+    assert!(store.before(&post_id(&post), revision(9), soon()).await.unwrap().verdict);
+    erase(store, &[grave(6)], later).await;
+    assert!(!store.before(&post_id(&post), revision(9), soon()).await.unwrap().verdict);
+}
+
+async fn what_was_sent_later_is_not_erased(store: &dyn DecisionStore) {
+    let post = fresh("later");
+    insert(store, &[record(&post, 1), record(&post, 2)]).await;
+    let grave = |number| Grave::Post(post_id(&post), revision(number));
+    for seconds in [-1, 0] {
+        let tombstone = Tombstone { erased_at: after(seconds), author: None };
+        assert_eq!(erase(store, &[grave(1)], tombstone).await, [Erased::Later], "{seconds}");
+    }
+    let tombstone = Tombstone { erased_at: Timestamp::from_millis(after(0).millis() + 1), author: None };
+    assert_eq!(erase(store, &[grave(1)], tombstone).await, [Erased::Done]);
+    assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, [record(&post, 2)]);
+}
+
+/// What all these searches find together.
+pub async fn found_by(store: &dyn DecisionStore, searches: Vec<Search>) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    for search in searches {
+        let mut next = Some(search);
+        while let Some(search) = next {
+            let page = store.find(search, soon()).await.unwrap();
+            assert_eq!(page.unreadable, 0);
+            assert!(page.found.iter().all(|one| one.received_at == after(0)));
+            found.extend(page.found.into_iter().map(|one| (one.post.to_string(), one.revision.get())));
+            next = page.next;
+        }
+    }
+    found.sort();
+    found
+}
+
+async fn finds_what_an_author_wrote(store: &dyn DecisionStore) {
+    let name = fresh("author");
+    let author = |id: &str| AuthorId::try_from(id.to_owned()).unwrap();
+    let by = |post: String, revision, id: Option<&str>| DecisionRecord {
+        author_id: id.map(author),
+        ..record(&post, revision)
+    };
+    let other = format!("{name}-other");
+    let mut records: Vec<_> = (0..20).map(|n| by(format!("{name}-{n}"), 1, Some(&name))).collect();
+    records.push(by(format!("{name}-0"), 2, Some(&name)));
+    records.extend((0..10).map(|n| by(format!("{name}-o{n}"), 1, Some(&other))));
+    records.extend((0..10).map(|n| by(format!("{name}-n{n}"), 1, None)));
+    insert(store, &records).await;
+    let mut expected: Vec<_> = (0..20).map(|n| (format!("{name}-{n}"), 1)).chain([(format!("{name}-0"), 2)]).collect();
+    expected.sort();
+    for parts in [1, 7] {
+        assert_eq!(found_by(store, Search::by_scan(&author(&name), parts)).await, expected, "{parts}");
+    }
+    let of_post = async |post: &str| found_by(store, vec![Search::of_post(post_id(post))]).await;
+    assert_eq!(of_post(&format!("{name}-0")).await, [1, 2].map(|number| (format!("{name}-0"), number)));
+    let tombstone = Tombstone { erased_at: after(1), author: None };
+    erase(store, &[Grave::Post(post_id(&format!("{name}-0")), revision(2))], tombstone).await;
+    assert_eq!(of_post(&format!("{name}-0")).await.len(), 1);
+    let of_author = async |id: &str| found_by(store, Search::by_scan(&author(id), 2)).await.len();
+    assert_eq!((of_author(&name).await, of_author(&other).await), (20, 10));
+    assert_eq!(of_author(&format!("{name}-nobody")).await, 0);
+}
+
+async fn remembers_erased_authors(store: &dyn DecisionStore) {
+    let digest = |seed: u8| {
+        let mut digest = [seed; 16];
+        digest[..8].copy_from_slice(&domain::sha256_hex(fresh("digest").as_bytes()).as_bytes()[..8]);
+        digest
+    };
+    let (one, other) = (digest(1), digest(2));
+    let tombstone = Tombstone { erased_at: after(1), author: Some(one) };
+    assert_eq!(erase(store, &[Grave::Author(one)], tombstone).await, [Erased::Done]);
+    let found = store.tombstones(&[Grave::Author(other), Grave::Author(one)], soon()).await;
+    assert_eq!(found, [Ok(None), Ok(Some(tombstone))]);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ pub async fn conforms(store: &dyn FeatureStore) {
     finds_what_was_put(store).await;
     replaces_the_whole_row(store).await;
     takes_many_at_once(store).await;
+    a_tombstone_is_a_row_without_values(store).await;
     assert_eq!(store.fetch(&BTreeSet::new(), soon()).await, [].into());
     assert_eq!(store.put(&[], soon()).await, Ok(()));
 }
@@ -73,6 +74,20 @@ async fn takes_many_at_once(store: &dyn FeatureStore) {
         let expected = if n % 2 == 0 { Lookup::Found(rows[n as usize / 2].clone()) } else { Lookup::Missing };
         assert_eq!(found[&key("post", &id(n))], expected, "{n}");
     }
+}
+
+/// What was erased is a row of which no value is known; whoever is known again afterwards was erased all the same.
+async fn a_tombstone_is_a_row_without_values(store: &dyn FeatureStore) {
+    let (gone, back) = (fresh("gone"), fresh("back"));
+    store.put(&[everything_about(&gone), everything_about(&back)], soon()).await.unwrap();
+    let at = "2026-11-24T08:00:00.125Z".parse().unwrap();
+    let tombstones = [&gone, &back].map(|id| FeatureRow::tombstone(key("user", id), at));
+    store.put(&tombstones, soon()).await.unwrap();
+    let known = FeatureRow { erased_at: Some(at), ..everything_about(&back) };
+    store.put(std::slice::from_ref(&known), soon()).await.unwrap();
+    let found = store.fetch(&[key("user", &gone), key("user", &back)].into(), soon()).await;
+    assert_eq!(found[&key("user", &gone)], Lookup::Found(tombstones[0].clone()));
+    assert_eq!(found[&key("user", &back)], Lookup::Found(known));
 }
 
 #[tokio::test]

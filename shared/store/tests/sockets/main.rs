@@ -125,7 +125,7 @@ impl Stores {
                 vec![came(answer, |found| *found == [record("known", 1), record("known", 2)])]
             }
             VerdictBefore => {
-                let answer = self.decisions.verdict_before(&known.post_id, revision(2), deadline).await;
+                let answer = self.decisions.before(&known.post_id, revision(2), deadline).await;
                 vec![came(answer, |found| *found)]
             }
             ReadFeatures => {

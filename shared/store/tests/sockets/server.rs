@@ -359,6 +359,8 @@ impl Request {
             metadata: metadata
                 .filter_map(|(name, value)| Some((name.strip_prefix("x-amz-meta-")?.to_owned(), value.clone())))
                 .collect(),
+            if_match: self.headers.get("if-match").map(String::as_str),
+            if_none_match: self.headers.get("if-none-match").map(String::as_str),
             body: &self.body,
         }
     }
