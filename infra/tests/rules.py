@@ -17,6 +17,8 @@ from samtranslator.translator.transform import transform
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAGS = {"Project", "Stage", "System", "Component", "Owner", "CostCenter"}
 FORGOTTEN_PREFIXES = ("quarantine/", "quarantine-of/", "content/", "intake/", "training/checkpoints/")
+# A message comes no more often than this while nothing can be stored (functions/score/tests/simulate/outage.rs).
+MOST_RECEIVES_AN_HOUR = 30
 # Actions for which AWS knows no resource.
 WITHOUT_RESOURCE = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 
@@ -199,8 +201,8 @@ def dead_letters(template: dict) -> list[str]:
         if not redrive:
             wrong.append(f"{name}: a consumed queue without a DLQ")
             continue
-        if redrive.get("maxReceiveCount", 0) < 5:
-            wrong.append(f"{name}: fewer than five tries before the DLQ")
+        if redrive.get("maxReceiveCount", 0) < MOST_RECEIVES_AN_HOUR:
+            wrong.append(f"{name}: an hour in which nothing can be stored leaves dead letters")
         dlq = queues[_referred(redrive["deadLetterTargetArn"])]
         if dlq.get("MessageRetentionPeriod", 345600) != 1209600:
             wrong.append(f"{name}: the DLQ keeps messages for less than 14 days")
@@ -336,6 +338,7 @@ def alarms_watch(template: dict) -> list[str]:
         ("Moderato", "PostsWithoutSecondOpinion", "escalate"),
         ("Moderato", "BreakerOpen", "escalate"),
         ("Moderato", "BudgetSpent", "escalate"),
+        ("Moderato", "ProvisionalOverdue", "escalate"),
         ("Moderato", "PostsQuarantined", "escalate"),
     }
     wanted |= {("AWS/Lambda", metric, name) for name in functions for metric in ("Throttles", "Errors", "Duration")}

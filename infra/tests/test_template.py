@@ -20,6 +20,7 @@ GRANTS = {
         "sqs:ReceiveMessage": ["PostsQueue.Arn"],
         "sqs:DeleteMessage": ["PostsQueue.Arn"],
         "sqs:GetQueueAttributes": ["PostsQueue.Arn"],
+        "sqs:ChangeMessageVisibility": ["PostsQueue.Arn"],  # what failed comes again soon, then seldom
         "dynamodb:BatchGetItem": ["DecisionsTable.Arn", "FeaturesTable.Arn"],
         "dynamodb:Query": ["DecisionsTable.Arn"],
         "dynamodb:PartiQLInsert": ["DecisionsTable.Arn"],
@@ -43,10 +44,12 @@ GRANTS = {
         "sqs:ReceiveMessage": ["EscalationsQueue.Arn"],
         "sqs:DeleteMessage": ["EscalationsQueue.Arn"],
         "sqs:GetQueueAttributes": ["EscalationsQueue.Arn"],
+        "sqs:ChangeMessageVisibility": ["EscalationsQueue.Arn"],
         "dynamodb:BatchGetItem": ["DecisionsTable.Arn"],
+        "dynamodb:Query": ["${DecisionsTable.Arn}/index/provisional"],  # the sweep
         "dynamodb:PutItem": ["DecisionsTable.Arn"],
         "dynamodb:UpdateItem": ["FeaturesTable.Arn"],  # items of the budget alone, see below
-        "sqs:SendMessage": ["ActionsQueue.Arn", "TasksQueue.Arn"],
+        "sqs:SendMessage": ["ActionsQueue.Arn", "EscalationsQueue.Arn", "TasksQueue.Arn"],
         "sagemaker:InvokeEndpoint": [f"arn:${{AWS::Partition}}:sagemaker:{HERE}:endpoint/${{Name}}"],  # where there is one
         "s3:GetObject": [
             "${ArtifactsBucket.Arn}/blocklists/*",
@@ -149,7 +152,8 @@ FAULTS = {
         lambda t: properties(t, "ScoreMapping").update(MaximumBatchingWindowInSeconds=1),
     ),
     "no DLQ": (rules.dead_letters, lambda t: properties(t, "PostsQueue").pop("RedrivePolicy")),
-    "four tries": (rules.dead_letters, lambda t: properties(t, "PostsQueue")["RedrivePolicy"].update(maxReceiveCount=4)),
+    "few tries": (rules.dead_letters, lambda t: properties(t, "PostsQueue")["RedrivePolicy"].update(maxReceiveCount=29)),
+    "nobody watches what is overdue": (rules.alarms_watch, lambda t: t["Resources"].pop("ProvisionalOverdueAlarm")),
     "forgetful DLQ": (rules.dead_letters, lambda t: properties(t, "PostsDlq").pop("MessageRetentionPeriod")),
     "forgetful tasks": (rules.unconsumed_queues_keep, lambda t: properties(t, "TasksQueue").update(MessageRetentionPeriod=60)),
     "tasks with a DLQ": (
@@ -267,11 +271,11 @@ def test_one_more_action_is_seen():
 def test_function_is_told_where_everything_is():
     variables = properties(rules.transformed(), "ScoreFunction")["Environment"]["Variables"]
     assert set(variables) == {
-        "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ESCALATIONS_QUEUE_URL", "ARTIFACTS_BUCKET",
+        "STAGE", "DECISIONS_TABLE", "FEATURES_TABLE", "POSTS_QUEUE_URL", "TASKS_QUEUE_URL", "ACTIONS_QUEUE_URL", "ESCALATIONS_QUEUE_URL", "ARTIFACTS_BUCKET",
         "REGISTRY_FALLBACK", "CONTENT_BUCKETS", "DECISION_DAYS", "DIGEST_KEY", "MALLOC_TOP_PAD_",
     }  # fmt: skip
     escalate = properties(rules.transformed(), "EscalateFunction")["Environment"]["Variables"]
-    assert set(escalate) == set(variables) - {"ESCALATIONS_QUEUE_URL"} | {"SECOND_OPINION", "ENDPOINT_NAME"}
+    assert set(escalate) == set(variables) - {"POSTS_QUEUE_URL"} | {"SECOND_OPINION", "ENDPOINT_NAME"}
 
 
 def test_functions_have_the_key_of_digests_and_the_outputs_only_its_name():
@@ -347,6 +351,26 @@ def test_second_opinions_touch_no_features():
     assert statement["Action"] == ["dynamodb:UpdateItem"]
     assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["budget#*"]}}
     assert 'format!("budget#{}#{}"' in (rules.ROOT / "shared/store/src/budget.rs").read_text()
+
+
+def test_what_is_overdue_is_looked_for():
+    template = rules.transformed()
+    rule = properties(template, "SweepRule")
+    (target,) = rule["Targets"]
+    assert rules.text(target["Arn"]) == "EscalationsQueue.Arn" and rule["ScheduleExpression"] == "rate(5 minutes)"
+    schema = json.loads(target["Input"])["schema"]
+    assert f'rename = "{schema}"' in (rules.ROOT / "functions/escalate/src/sweep.rs").read_text()
+    allowed = properties(template, "EscalationsQueuesPolicy")["PolicyDocument"]["Statement"]
+    assert [rules.text(s["Condition"]["ArnEquals"]["aws:SourceArn"]) for s in allowed if s["Effect"] == "Allow"] == ["SweepRule.Arn"]
+
+
+def test_index_of_what_is_overdue_is_the_one_that_the_code_asks():
+    (index,) = properties(rules.transformed(), "DecisionsTable")["GlobalSecondaryIndexes"]
+    code = "".join((rules.ROOT / f"shared/store/src/{name}.rs").read_text() for name in ("decisions", "item"))
+    names = [key["AttributeName"] for key in index["KeySchema"]]
+    assert f'"{index["IndexName"]}"' in code and f'"{names[0]} = :shard AND {names[1]} < :before"' in code
+    assert f'OPEN_SHARD: &str = "{names[0]}"' in code
+    assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
 
 
 def test_messages_fit_the_queue_of_escalations_as_they_fit_that_of_posts():

@@ -1,14 +1,14 @@
 //! Everything that is built once per process.
 
+use crate::Wallet;
 use crate::adviser::{Adviser, Endpoint};
-use crate::{Breaker, Wallet};
 use domain::DigestKey;
 use opinion::images::{BLOCK_LIST_KEY, BlockList, MAX_BLOCK_LIST_BYTES};
 use opinion::{Panel, images};
 use registry::Fallback;
 use runtime::{BatchResponse, Invocation, SqsBatch, telemetry};
 use scoring::Judge;
-use service::{Content, Live};
+use service::{Breaker, Content, Inbox, Live, Unavailable};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Config {
     pub decisions_table: String,
     /// Table of features, where the budget is counted.
     pub features_table: String,
+    /// Queue of escalations, which this function reads.
+    pub escalations_queue_url: String,
     /// Queue of review tasks.
     pub tasks_queue_url: String,
     /// Queue of action requests.
@@ -71,6 +73,7 @@ impl Config {
             stage: required("STAGE")?,
             decisions_table: required("DECISIONS_TABLE")?,
             features_table: required("FEATURES_TABLE")?,
+            escalations_queue_url: required("ESCALATIONS_QUEUE_URL")?,
             tasks_queue_url: required("TASKS_QUEUE_URL")?,
             actions_queue_url: required("ACTIONS_QUEUE_URL")?,
             artifacts_bucket: required("ARTIFACTS_BUCKET")?,
@@ -111,6 +114,10 @@ pub struct App {
     pub content: Content,
     /// Images that are known.
     pub block_list: Arc<Blocked>,
+    /// The queue of escalations: what of it comes again, and when.
+    pub inbox: Arc<Inbox>,
+    /// The same queue, for what a sweep finds.
+    pub escalations: Arc<dyn Queue>,
     /// The queue of review tasks.
     pub tasks: Arc<dyn Queue>,
     /// The queue of action requests.
@@ -120,7 +127,7 @@ pub struct App {
     /// Gives them where it says `lambda`; `None` where its models could not be loaded.
     pub panel: Option<Arc<dyn Adviser>>,
     /// Leaves alone whoever does not answer.
-    pub breaker: Arc<Mutex<Breaker>>,
+    pub breaker: Arc<Breaker>,
     /// Money in hand.
     pub wallet: Arc<futures::lock::Mutex<Wallet>>,
 }
@@ -189,7 +196,9 @@ pub struct Process {
     content: Content,
     block_list: Arc<Blocked>,
     eyes: Result<Arc<dyn opinion::Eyes>, String>,
-    breaker: Arc<Mutex<Breaker>>,
+    escalations: Arc<SqsQueue>,
+    inbox: Arc<Inbox>,
+    breaker: Arc<Breaker>,
     wallet: Arc<futures::lock::Mutex<Wallet>>,
 }
 
@@ -215,11 +224,17 @@ impl Process {
         if let Err(why) = &eyes {
             telemetry::log("ERROR", "images cannot be looked at here", &serde_json::json!({ "error": why }));
         }
-        Ok(Self { config, live, aws, content, block_list, eyes, breaker: Arc::default(), wallet: Arc::default() })
+        let escalations = Arc::new(SqsQueue::new(&aws, &config.escalations_queue_url));
+        let inbox = Arc::new(Inbox::new(escalations.clone()));
+        let (breaker, wallet) = (Arc::default(), Arc::default());
+        Ok(Self { config, live, aws, content, block_list, eyes, escalations, inbox, breaker, wallet })
     }
 
     /// Decides a batch with what is live.
-    pub async fn handle(&self, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
+    ///
+    /// # Errors
+    /// Where nothing can be stored or sent for the time being: the batch is not begun.
+    pub async fn handle(&self, batch: SqsBatch, invocation: Invocation) -> Result<BatchResponse, Unavailable> {
         let app = self.app(self.live.judge(invocation.deadline).await);
         crate::handle(&app, batch, invocation).await
     }
@@ -233,6 +248,8 @@ impl Process {
             budget: Arc::new(DynamoBudget::new(aws, &config.features_table, "second_opinion")),
             content: self.content.clone(),
             block_list: Arc::clone(&self.block_list),
+            inbox: Arc::clone(&self.inbox),
+            escalations: self.escalations.clone(),
             tasks: Arc::new(SqsQueue::new(aws, &config.tasks_queue_url)),
             actions: Arc::new(SqsQueue::new(aws, &config.actions_queue_url)),
             endpoint: Arc::new(Endpoint(Arc::new(SageMaker::new(aws, config.endpoint.clone())))),

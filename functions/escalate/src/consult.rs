@@ -1,7 +1,6 @@
 //! Consult: asks whoever the policy says, within its time and money, and decides again with what was heard.
 
 use crate::adviser::NoAnswer;
-use crate::breaker::Permit;
 use crate::reconsider::{Heard, reconsider};
 use crate::work::{State, Work};
 use crate::{App, Wallet};
@@ -14,7 +13,6 @@ use opinion::{Answer, Question};
 use runtime::isolate;
 use runtime::planted::planted;
 use service::Trouble;
-use std::sync::PoisonError;
 use std::time::Duration;
 use store::Deadline;
 
@@ -36,6 +34,8 @@ pub enum Without {
     Off,
     /// It would come too late.
     Late,
+    /// Its message came too often: something about asking, or about the post, goes wrong each time.
+    Tries,
     /// The day's money is spent, or could not be counted.
     Budget,
     /// Whoever gives it has not answered for a while and is left alone.
@@ -57,6 +57,7 @@ impl Without {
         match self {
             Self::Off => "off",
             Self::Late => "late",
+            Self::Tries => "tries",
             Self::Budget => "budget",
             Self::Breaker => "breaker",
             Self::Timeout => "timeout",
@@ -92,7 +93,10 @@ pub(crate) async fn consult(app: &App, work: &mut Work) {
     let mut by = work.deadlines.judge;
     for place in places {
         let Some(State::Loaded { asked }) = work.items.get_mut(place).map(|item| &mut item.state) else { continue };
-        match app.wanted(asked.received_at, Timestamp::from_millis(work.invocation.now_ms())) {
+        let wanted = asked
+            .without
+            .map_or_else(|| app.wanted(asked.received_at, Timestamp::from_millis(work.invocation.now_ms())), Err);
+        match wanted {
             Err(why) => told.push((place, (Err(why), 0.0))),
             Ok(left) => {
                 let question = std::mem::take(&mut asked.question);
@@ -186,11 +190,7 @@ async fn ask(
             return Err(Without::Late);
         }
         // The breaker is asked first: while it is open, nothing is counted.
-        let breaker = || app.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        if breaker().permit(Deadline::now()) == Permit::Leave && !planted("breaker-ignored") {
-            return Err(failed.unwrap_or(Without::Breaker));
-        }
-        let mut told = Telling::of(app);
+        let Some(permit) = app.breaker.permit(Deadline::now()) else { return Err(failed.unwrap_or(Without::Breaker)) };
         {
             let mut wallet: futures::lock::MutexGuard<'_, Wallet> = app.wallet.lock().await;
             let most = money(timeout.as_secs_f64());
@@ -215,13 +215,13 @@ async fn ask(
             && Deadline::now() + pause + timeout <= by
         {
             // It is there, and says so: no failure that the breaker should count.
-            drop(told);
+            drop(permit);
             failed = Some(Without::Failed);
             tokio::time::sleep(pause).await;
             continue;
         }
         tries += 1;
-        told.tell(answer.is_ok() || answer == Err(NoAnswer::Nobody));
+        permit.tell(answer.is_ok() || answer == Err(NoAnswer::Nobody), Deadline::now());
         match answer {
             Ok(answers) => return Ok(answers),
             // Asking again would take as long again, or give the same.
@@ -236,31 +236,6 @@ async fn ask(
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded on both sides")]
 fn whole(usd_micro: f64) -> u64 {
     usd_micro.ceil().clamp(0.0, 1e15) as u64
-}
-
-/// Tells the breaker what came of a request; one that is dropped in the middle is forgotten.
-struct Telling<'a> {
-    app: &'a App,
-    told: bool,
-}
-
-impl<'a> Telling<'a> {
-    fn of(app: &'a App) -> Self {
-        Self { app, told: false }
-    }
-
-    fn tell(&mut self, answered: bool) {
-        self.told = true;
-        self.app.breaker.lock().unwrap_or_else(PoisonError::into_inner).tell(answered, Deadline::now());
-    }
-}
-
-impl Drop for Telling<'_> {
-    fn drop(&mut self) {
-        if !self.told {
-            self.app.breaker.lock().unwrap_or_else(PoisonError::into_inner).forget();
-        }
-    }
 }
 
 fn decide_again(

@@ -1,7 +1,8 @@
 //! Load: from message bodies to provisional decisions with the content of their posts.
 
-use crate::App;
+use crate::sweep::Order;
 use crate::work::{Asked, Item, State, Work};
+use crate::{App, Without};
 use domain::policy::SecondOpinion;
 use domain::{
     DecidedBy, DecisionRecord, Escalation, MAX_POST_BYTES, Media, Post, PostId, Revision, ScoreRecord, Timestamp,
@@ -21,6 +22,9 @@ use store::{Deadline, StoreError};
 /// Content that takes longer is done without: the post is decided already, and waits for its last decision.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A message that comes for the fourth time asks nobody any more: whatever it is that fails, the post is decided without.
+const MOST_TRIES: u32 = 4;
+
 /// Reads every message, looks up what is decided, and fetches the content of what is still to be asked about.
 pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) -> Work {
     let deadlines = Deadlines::until(invocation.deadline);
@@ -35,19 +39,34 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
 fn read(message: &SqsMessage, now_ms: i64) -> Item {
     let sent_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or(now_ms));
     let original = message.body.clone().into_bytes();
-    let read = match isolate(|| Escalation::parse(&original)) {
-        Ok(Ok(escalation)) => Ok(escalation),
-        Ok(Err(error)) => Err(Trouble::rejected(error.kind.as_str(), error.message)),
-        Err(panicked) => Err(Trouble::rejected("panic", format!("reading the message {panicked}"))),
-    };
-    let state = match read {
-        Ok(Escalation { post, received_at }) => State::Read { post: Box::new(post), received_at },
-        Err(Trouble::Reject { kind, detail, .. }) => {
-            State::Trouble(Trouble::Reject { kind, detail, bytes: original.as_slice().into() })
+    let state = match isolate(|| state(&original, message.receive_count)) {
+        Ok(state) => state,
+        Err(panicked) => {
+            let detail = format!("reading the message {panicked}");
+            State::Trouble(Trouble::Reject { kind: "panic", detail, bytes: original.as_slice().into() })
         }
-        Err(trouble) => State::Trouble(trouble),
     };
     Item { sent_at, original, state }
+}
+
+fn state(original: &[u8], receives: u32) -> State {
+    match Order::parse(original) {
+        Some(Order::Sweep) => return State::Sweep,
+        Some(Order::Settle { post_id, revision }) => {
+            return State::Read { key: (post_id, revision), escalation: None, without: Some(Without::Late) };
+        }
+        None => {}
+    }
+    match Escalation::parse(original) {
+        Ok(escalation) => State::Read {
+            key: (escalation.post.post_id.clone(), escalation.post.revision),
+            escalation: Some(Box::new(escalation)),
+            without: (receives >= MOST_TRIES).then_some(Without::Tries),
+        },
+        Err(error) => {
+            State::Trouble(Trouble::Reject { kind: error.kind.as_str(), detail: error.message, bytes: original.into() })
+        }
+    }
 }
 
 /// Law 2 inside a batch: of several messages about the same post and revision the first is answered.
@@ -57,8 +76,8 @@ fn mark_repeats(items: &mut [Item]) {
     }
     let mut first: HashMap<(PostId, Revision), usize> = HashMap::new();
     for (place, item) in items.iter_mut().enumerate() {
-        if let State::Read { post, .. } = &item.state {
-            match first.entry((post.post_id.clone(), post.revision)) {
+        if let State::Read { key, .. } = &item.state {
+            match first.entry(key.clone()) {
                 Entry::Occupied(earlier) => item.state = State::Repeats(*earlier.get()),
                 Entry::Vacant(slot) => _ = slot.insert(place),
             }
@@ -71,9 +90,9 @@ async fn look_up(app: &App, items: &mut [Item], by: Deadline) {
     let mut places = Vec::new();
     let mut keys = Vec::new();
     for (place, item) in items.iter().enumerate() {
-        if let State::Read { post, .. } = &item.state {
+        if let State::Read { key, .. } = &item.state {
             places.push(place);
-            keys.push((post.post_id.clone(), post.revision));
+            keys.push(key.clone());
         }
     }
     if keys.is_empty() {
@@ -84,18 +103,28 @@ async fn look_up(app: &App, items: &mut [Item], by: Deadline) {
     let unanswered = std::iter::repeat_with(|| Err(StoreError::transient("reading decisions", "no answer")));
     for (place, answer) in places.into_iter().zip(found.into_iter().chain(unanswered)) {
         let Some(item) = items.get_mut(place) else { continue };
-        let State::Read { post, received_at } = &item.state else { continue };
+        let State::Read { escalation, without, .. } = &item.state else { continue };
         item.state = match answer {
             Ok(Some(record)) if is_open(&record) => {
-                let question = Question { lang: post.lang.clone(), ..Question::default() };
-                let unasked = post.media.iter().map(|_| Some("not_asked")).collect();
-                let asked = Asked { before: record, received_at: *received_at, question, unread: false, unasked };
-                State::Loaded { asked: Box::new(asked) }
+                State::Loaded { asked: Box::new(asked(record, escalation.as_deref(), *without)) }
             }
             Ok(Some(record)) => State::Decided { record: Box::new(record), stored: true, new: false },
             Ok(None) => State::Gone,
             Err(error) => State::Trouble(Trouble::Retry(error)),
         };
+    }
+}
+
+fn asked(before: DecisionRecord, escalation: Option<&Escalation>, without: Option<Without>) -> Asked {
+    let lang = escalation.and_then(|escalation| escalation.post.lang.clone());
+    let media = escalation.into_iter().flat_map(|escalation| &escalation.post.media);
+    Asked {
+        received_at: escalation.map_or(before.received_at, |escalation| escalation.received_at),
+        before,
+        without,
+        question: Question { lang, ..Question::default() },
+        unread: false,
+        unasked: media.map(|_| Some("not_asked")).collect(),
     }
 }
 
@@ -107,6 +136,9 @@ fn is_open(record: &DecisionRecord) -> bool {
 /// The content that the policy wants looked at again. What cannot be had is not waited for: the post is decided without it.
 async fn fetch(app: &App, item: &mut Item, by: Deadline) {
     let State::Loaded { asked } = &mut item.state else { return };
+    if asked.without.is_some() {
+        return;
+    }
     // The post went into the record's place; it is read again from the message, which is at hand.
     let Ok(Escalation { post, .. }) = Escalation::parse(&item.original) else { return };
     let Some(wanted) = &app.judge.policy.second_opinion else { return };

@@ -10,6 +10,9 @@ use service::quarantine::{Rejected, keep};
 pub(crate) async fn quarantine(app: &App, work: &mut Work) {
     let by = work.deadlines.emit;
     join_all(work.items.iter_mut().map(async |item| {
+        if let State::Trouble(trouble) = &mut item.state {
+            trouble.give_up(item.original.as_slice().into());
+        }
         let State::Trouble(Trouble::Reject { kind, detail, bytes }) = &mut item.state else { return };
         let kind = *kind;
         let rejected = Rejected { kind, detail, received_at: item.sent_at, bytes: bytes.to_vec() };

@@ -1,35 +1,42 @@
-//! Report: which messages are to be delivered again, and one line of metrics for the batch.
+//! Report: which messages are to be delivered again, whether anything can be stored and sent, and one line of metrics for the batch.
 
 use crate::App;
 use crate::work::{State, Work};
 use domain::ScoreState;
 use domain::policy::Decision;
 use runtime::planted::planted;
-use runtime::{BatchResponse, SqsBatch, telemetry};
-use service::Trouble;
+use runtime::telemetry;
+use service::{Outcome, Trouble};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 
-/// Writes the batch's line and gives Lambda its answer.
-pub(crate) fn report(app: &App, batch: &SqsBatch, work: &Work) -> BatchResponse {
-    let failed: BTreeSet<usize> =
+/// Writes the batch's line and says what came of it.
+pub(crate) fn report(app: &App, work: &Work) -> Outcome {
+    let again: BTreeSet<usize> =
         work.items.iter().enumerate().filter(|(_, item)| !settled(work, &item.state)).map(|(place, _)| place).collect();
-    metrics(app, work, failed.len()).emit();
-    BatchResponse::deliver_again(
-        batch.messages.iter().enumerate().filter(|(place, _)| failed.contains(place)).map(|(_, message)| message),
-    )
+    metrics(app, work, again.len()).emit();
+    let states = || work.items.iter().map(|item| &item.state);
+    Outcome {
+        again,
+        done: states().any(|state| matches!(state, State::Done { .. } | State::Swept { .. })),
+        failed: states().any(|state| matches!(state, State::Trouble(Trouble::Retry(_)))),
+    }
 }
 
 /// Whether nothing is owed any more. A repeat shares the fate of the first, except in quarantine: the first one's bytes are kept there,
 /// and the repeat's may be others.
 fn settled(work: &Work, state: &State) -> bool {
     match state {
-        State::Done { .. } | State::Quarantined { .. } | State::Gone => true,
+        State::Done { .. } | State::Quarantined { .. } | State::Gone | State::Swept { .. } => true,
         State::Repeats(_) if planted("repeat-always-settled") => true,
         State::Repeats(first) => {
             work.items.get(*first).is_some_and(|first| matches!(first.state, State::Done { .. } | State::Gone))
         }
-        State::Read { .. } | State::Loaded { .. } | State::Decided { .. } | State::Trouble(_) => false,
+        State::Read { .. }
+        | State::Loaded { .. }
+        | State::Decided { .. }
+        | State::Sweep
+        | State::Unswept(_)
+        | State::Trouble(_) => false,
     }
 }
 
@@ -40,7 +47,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     let mut images: BTreeMap<String, usize> = BTreeMap::new();
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut errors: BTreeSet<String> = BTreeSet::new();
-    let (mut latencies, mut went_without) = (Vec::new(), Vec::new());
+    let (mut latencies, mut went_without, mut found) = (Vec::new(), Vec::new(), 0);
     let mut count = |name| *counts.entry(name).or_default() += 1;
     for item in &work.items {
         match &item.state {
@@ -72,20 +79,21 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
             }
             State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),
             State::Gone => count("PostsGone"),
+            State::Swept { overdue } => found += overdue,
             State::Quarantined { kind } => {
                 count("PostsQuarantined");
                 *kinds.entry(kind).or_default() += 1;
             }
-            State::Trouble(Trouble::Retry(error)) => _ = errors.insert(error.to_string()),
-            State::Trouble(_) | State::Read { .. } | State::Loaded { .. } | State::Decided { .. } => {}
+            State::Trouble(Trouble::Retry(error)) | State::Unswept(error) => _ = errors.insert(error.to_string()),
+            State::Trouble(_) | State::Read { .. } | State::Loaded { .. } | State::Decided { .. } | State::Sweep => {}
         }
     }
     for (name, number) in counts {
         metrics.count(name, number);
     }
     metrics.share("PostsWithoutSecondOpinion", &went_without);
-    let open = app.breaker.lock().unwrap_or_else(PoisonError::into_inner).is_open();
-    metrics.count("BreakerOpen", usize::from(open));
+    metrics.count("BreakerOpen", usize::from(app.breaker.is_open()));
+    metrics.count("ProvisionalOverdue", found);
     metrics.count("MessagesFailed", failed);
     metrics.count("TasksSent", work.tasks_sent);
     metrics.count("ActionsSent", work.actions_sent);

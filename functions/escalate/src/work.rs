@@ -1,9 +1,11 @@
 //! What the steps of one invocation hand to each other.
 
-use domain::{DecisionRecord, Post, Timestamp};
+use crate::Without;
+use domain::{DecisionRecord, Escalation, PostId, Revision, Timestamp};
 use opinion::Question;
 use runtime::Invocation;
 use service::{Deadlines, Trouble};
+use store::StoreError;
 
 /// One post on its way; a message carries one.
 pub(crate) struct Item {
@@ -17,8 +19,8 @@ pub(crate) struct Item {
 
 /// How far a post came.
 pub(crate) enum State {
-    /// It is read; nothing is looked up yet.
-    Read { post: Box<Post>, received_at: Timestamp },
+    /// It is read; nothing is looked up yet. Where it is known already that there will be no second opinion, why.
+    Read { key: (PostId, Revision), escalation: Option<Box<Escalation>>, without: Option<Without> },
     /// Its decision is provisional, and its content is at hand.
     Loaded { asked: Box<Asked> },
     /// The same (post, revision) stands earlier in the batch, at this place; its fate is shared.
@@ -29,6 +31,12 @@ pub(crate) enum State {
     Done { record: Box<DecisionRecord>, new: bool },
     /// There is no decision any more: it expired, or the post was erased, and what was erased is not decided again.
     Gone,
+    /// Decisions that are overdue are to be looked for.
+    Sweep,
+    /// They were, and a message about each is sent.
+    Swept { overdue: usize },
+    /// They could not be; it says nothing of other messages.
+    Unswept(StoreError),
     /// It is in quarantine.
     Quarantined { kind: &'static str },
     /// It is not decided.
@@ -41,6 +49,8 @@ pub(crate) struct Asked {
     pub(crate) before: DecisionRecord,
     /// When the event reached the posts queue.
     pub(crate) received_at: Timestamp,
+    /// Why nobody is asked; `None` where somebody may be.
+    pub(crate) without: Option<Without>,
     /// What is asked.
     pub(crate) question: Question,
     /// Whether its text is wanted and could not be had.

@@ -4,7 +4,7 @@ use domain::{DigestKey, KeyedDigest, Post};
 use registry::Fallback;
 use runtime::{BatchResponse, Invocation, SqsBatch};
 use scoring::Judge;
-use service::{Content, Live};
+use service::{Content, Inbox, Live, Unavailable};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{
@@ -26,7 +26,7 @@ pub struct Config {
     pub actions_queue_url: String,
     /// Queue of posts that a second opinion is asked for.
     pub escalations_queue_url: String,
-    /// Queue of posts.
+    /// Queue of posts, which this function reads.
     pub posts_queue_url: String,
     /// Bucket of models, policies and quarantine.
     pub artifacts_bucket: String,
@@ -101,6 +101,8 @@ pub struct App {
     pub features: Arc<dyn FeatureStore>,
     /// Content and quarantine.
     pub objects: Arc<dyn ObjectStore>,
+    /// The queue of posts: what of it comes again, and when.
+    pub inbox: Arc<Inbox>,
     /// The queue of review tasks.
     pub tasks: Arc<dyn Queue>,
     /// The queue of action requests.
@@ -129,6 +131,7 @@ pub struct Process {
     live: Live,
     aws: Aws,
     objects: Arc<S3Objects>,
+    inbox: Arc<Inbox>,
 }
 
 impl Process {
@@ -145,11 +148,15 @@ impl Process {
         };
         let (live, aws) = Live::start(setting).await?;
         let objects = Arc::new(S3Objects::new(&aws));
-        Ok(Self { config, live, aws, objects })
+        let inbox = Arc::new(Inbox::new(Arc::new(SqsQueue::new(&aws, &config.posts_queue_url))));
+        Ok(Self { config, live, aws, objects, inbox })
     }
 
     /// Decides a batch with what is live.
-    pub async fn handle(&self, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
+    ///
+    /// # Errors
+    /// Where nothing can be stored or sent for the time being: the batch is not begun.
+    pub async fn handle(&self, batch: SqsBatch, invocation: Invocation) -> Result<BatchResponse, Unavailable> {
         let app = self.app(self.live.judge(invocation.deadline).await);
         crate::handle(&app, batch, invocation).await
     }
@@ -162,6 +169,7 @@ impl Process {
             decisions: Arc::new(DynamoDecisions::new(aws, &config.decisions_table).kept_days(config.decision_days)),
             features: Arc::new(DynamoFeatures::new(aws, &config.features_table, definitions)),
             objects: self.objects.clone(),
+            inbox: self.inbox.clone(),
             tasks: Arc::new(SqsQueue::new(aws, &config.tasks_queue_url)),
             actions: Arc::new(SqsQueue::new(aws, &config.actions_queue_url)),
             escalations: Arc::new(SqsQueue::new(aws, &config.escalations_queue_url)),

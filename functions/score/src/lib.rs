@@ -19,9 +19,14 @@ pub use app::{App, Config, ConfigError, Process};
 pub use work::Trouble;
 
 use runtime::{BatchResponse, Invocation, SqsBatch};
+use service::Unavailable;
 
 /// Decides a batch of messages and says which are to be delivered again.
-pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> BatchResponse {
+///
+/// # Errors
+/// Where nothing can be stored or sent for the time being: the batch is not begun, and all of it comes again.
+pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> Result<BatchResponse, Unavailable> {
+    let begun = app.inbox.begin(&batch, invocation.deadline).await?;
     let mut work = load::load(app, &batch, invocation).await;
     for turn in work.turns() {
         judge::judge(app, &mut work, &turn);
@@ -29,5 +34,6 @@ pub async fn handle(app: &App, batch: SqsBatch, invocation: Invocation) -> Batch
         emit::emit(app, &mut work).await;
     }
     quarantine::quarantine(app, &mut work).await;
-    report::report(app, &batch, &work)
+    let outcome = report::report(app, &work);
+    Ok(begun.end(&batch, outcome).await)
 }

@@ -9,6 +9,11 @@ use std::sync::Arc;
 
 /// Keeps every rejected original under its digest, once a message; one that cannot be kept is delivered again.
 pub(crate) async fn quarantine(app: &App, work: &mut Work) {
+    for item in &mut work.items {
+        if let State::Trouble(trouble) = &mut item.state {
+            trouble.give_up(item.original.clone());
+        }
+    }
     let mut originals: BTreeMap<(usize, Arc<[u8]>), Vec<usize>> = BTreeMap::new();
     for (place, item) in work.items.iter().enumerate() {
         if let Some((_, _, bytes)) = rejected(item) {

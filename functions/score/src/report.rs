@@ -1,21 +1,25 @@
-//! Report: which messages are to be delivered again, and one line of metrics for the batch.
+//! Report: which messages are to be delivered again, whether anything can be stored and sent, and one line of metrics for the batch.
 
 use crate::App;
 use crate::work::{Item, State, Trouble, Work};
 use domain::DecidedBy;
 use domain::policy::Decision;
 use runtime::planted::planted;
-use runtime::{BatchResponse, SqsBatch, telemetry};
+use runtime::telemetry;
+use service::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Writes the batch's line and gives Lambda its answer.
-pub(crate) fn report(app: &App, batch: &SqsBatch, work: &Work) -> BatchResponse {
-    let failed: BTreeSet<usize> =
+/// Writes the batch's line and says what came of it.
+pub(crate) fn report(app: &App, work: &Work) -> Outcome {
+    let again: BTreeSet<usize> =
         work.items.iter().filter(|item| !settled(work, item)).map(|item| item.message).collect();
-    metrics(app, work, failed.len()).emit();
-    BatchResponse::deliver_again(
-        batch.messages.iter().enumerate().filter(|(index, _)| failed.contains(index)).map(|(_, message)| message),
-    )
+    metrics(app, work, again.len()).emit();
+    let states = || work.items.iter().map(|item| &item.state);
+    Outcome {
+        again,
+        done: states().any(|state| matches!(state, State::Done { .. } | State::PutBack)),
+        failed: states().any(|state| matches!(state, State::Trouble(Trouble::Retry(_)))),
+    }
 }
 
 /// Whether nothing is owed any more: stored and sent, and kept in quarantine where it has to be. A repeat shares the fate of the first.

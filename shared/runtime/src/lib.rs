@@ -44,14 +44,15 @@ impl Invocation {
 }
 
 /// Serves batches of SQS messages until Lambda ends the process. The handler returns the messages that are to be
-/// delivered again; it cannot fail as a whole.
+/// delivered again, or an error where it did not begin: then all of them come again.
 ///
 /// # Errors
 /// Only where the Lambda runtime API fails.
-pub async fn serve<F, Fut>(handler: F) -> Result<(), Error>
+pub async fn serve<F, Fut, E>(handler: F) -> Result<(), Error>
 where
     F: Fn(SqsBatch, Invocation) -> Fut,
-    Fut: Future<Output = BatchResponse>,
+    Fut: Future<Output = Result<BatchResponse, E>>,
+    E: Into<Error>,
 {
     silence_panics();
     let cold = std::cell::Cell::new(true);
@@ -63,7 +64,7 @@ where
             deadline_ms: i64::try_from(deadline_ms).unwrap_or(i64::MAX),
             cold_start: cold.replace(false),
         };
-        let answer = async { Ok(handler(SqsBatch::parse(&event.payload)?, invocation).await) };
+        let answer = async { handler(SqsBatch::parse(&event.payload)?, invocation).await.map_err(Into::into) };
         // Uncaught, what the panic says would be told to Lambda, and it may quote content (law 8).
         let panicked = |_| Err(Error::from("the handler panicked; the place is in the log"));
         AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(panicked)

@@ -21,6 +21,7 @@ struct RawMessage {
     attributes: Attributes,
     #[serde(default, rename = "eventSourceARN")]
     event_source_arn: String,
+    receipt_handle: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -28,6 +29,7 @@ struct RawMessage {
 struct Attributes {
     sent_timestamp: Option<String>,
     sender_id: Option<String>,
+    approximate_receive_count: Option<String>,
 }
 
 /// A batch of messages.
@@ -46,6 +48,10 @@ pub struct SqsMessage {
     pub replaced: bool,
     /// When it was sent, in milliseconds since the epoch, where the queue says.
     pub sent_at_ms: Option<i64>,
+    /// How often it was received, this time included; 1 where the queue does not say.
+    pub receive_count: u32,
+    /// Names this delivery to the queue, where the event says: what it takes to have the message again sooner or later than others.
+    pub receipt: Option<String>,
     /// Name of the queue it was sent to; empty where the event does not say.
     pub queue: String,
     /// The user or role id of the sender; empty where the event does not say.
@@ -81,6 +87,8 @@ impl From<RawMessage> for SqsMessage {
             body,
             replaced,
             sent_at_ms: raw.attributes.sent_timestamp.and_then(|text| text.parse().ok()),
+            receive_count: raw.attributes.approximate_receive_count.and_then(|text| text.parse().ok()).unwrap_or(1),
+            receipt: raw.receipt_handle,
             queue: raw.event_source_arn.rsplit(':').next().unwrap_or_default().to_owned(),
             sender: raw.attributes.sender_id.unwrap_or_default(),
         }
@@ -185,6 +193,17 @@ mod tests {
             assert_eq!((message.body.as_str(), message.replaced), (text, true), "{json}");
             assert_eq!((message.queue.as_str(), message.sender.as_str()), ("q", "s"));
         }
+    }
+
+    #[test]
+    fn a_message_says_how_often_it_came() {
+        let batch = parse(
+            r#"{"Records":[{"messageId":"a","receiptHandle":"r","body":"","attributes":{"ApproximateReceiveCount":"7"}},
+                {"messageId":"b","body":"","attributes":{"ApproximateReceiveCount":"often"}}]}"#,
+        )
+        .unwrap();
+        assert_eq!((batch.messages[0].receive_count, batch.messages[0].receipt.as_deref()), (7, Some("r")));
+        assert_eq!((batch.messages[1].receive_count, batch.messages[1].receipt.as_deref()), (1, None));
     }
 
     #[test]

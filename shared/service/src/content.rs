@@ -1,6 +1,8 @@
 //! Content that a message refers to, from the buckets that the deployment allows.
 
 use domain::post::split_uri;
+use runtime::planted::planted;
+use runtime::telemetry;
 use std::sync::Arc;
 use store::{Deadline, ObjectStore, StoreError, TOO_LARGE};
 
@@ -25,6 +27,18 @@ impl Trouble {
     #[must_use]
     pub fn rejected(kind: &'static str, detail: impl Into<String>) -> Self {
         Self::Reject { kind, detail: detail.into(), bytes: Arc::default() }
+    }
+
+    /// Rejects what would fail in the same way however often it came, with `original` to be kept: no such error is tried again in
+    /// silence.
+    pub fn give_up(&mut self, original: Arc<[u8]>) {
+        let Self::Retry(error) = self else { return };
+        if !error.retryable && !planted("tried-for-ever") {
+            let detail = error.to_string();
+            let said = serde_json::json!({ "error": detail });
+            telemetry::log("ERROR", "a message was refused, and would be refused again", &said);
+            *self = Self::Reject { kind: "refused", detail, bytes: original };
+        }
     }
 }
 
@@ -59,9 +73,7 @@ impl Content {
             Err(error) if error.code == TOO_LARGE => {
                 Err(Trouble::rejected("too_large", format!("the object has more than {max_bytes} bytes")))
             }
-            Err(_) if runtime::planted::planted("transient-is-poison") => {
-                Err(Trouble::rejected("object_missing", "not there"))
-            }
+            Err(_) if planted("transient-is-poison") => Err(Trouble::rejected("object_missing", "not there")),
             Err(error) if error.retryable => Err(Trouble::Retry(error)),
             Err(error) => Err(Trouble::rejected(
                 "object_unreadable",

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{
 use domain::{AuthorId, DecidedBy, DecisionRecord, KeyedDigest, PostId, Revision, Timestamp, Tombstone, keyed_hex};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What came of inserting a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +176,19 @@ pub trait DecisionStore: Send + Sync {
 
     /// Goes on with a search, a page at a time. Of an author's decisions those of the last seconds may be missing.
     async fn find(&self, search: Search, deadline: Deadline) -> Result<Page, StoreError>;
+
+    /// Decisions that are still provisional although their posts arrived before `before`: about `most` of them, of the oldest.
+    async fn overdue(
+        &self,
+        before: Timestamp,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<DecisionRecord>, StoreError>;
+}
+
+/// Whether a second opinion may still replace the decision: whoever writes a person's down may leave it marked as provisional.
+pub(crate) fn is_open(record: &DecisionRecord) -> bool {
+    record.provisional && record.decided_by != DecidedBy::Human
 }
 
 /// The index of authors, where a deployment has one.
@@ -185,6 +199,10 @@ const STATEMENTS_A_CALL: usize = 25;
 /// Keys that one `BatchGetItem` takes.
 pub(crate) const KEYS_A_CALL: usize = 100;
 
+/// Storing or reading may take this long. Who waits longer keeps others of the batch waiting; the queue waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The index of provisional decisions, by shard and by when their posts arrived.
+const PROVISIONAL_INDEX: &str = "provisional";
 /// Writes that are under way at a time, where no call takes several.
 const PUTS_AT_ONCE: usize = 16;
 
@@ -245,6 +263,11 @@ impl DynamoDecisions {
             let request = self.client.batch_execute_statement().set_statements(Some(statements)).send();
             let responses = match aws::call(DOING, deadline, request).await {
                 Ok(answer) => answer.responses.unwrap_or_default(),
+                // Something is wrong with one of them: the others are stored without it.
+                Err(error) if !error.retryable && records.len() > 1 => {
+                    let alone = records.chunks(1).map(|record| Box::pin(self.insert_chunk(record, deadline)));
+                    return futures::future::join_all(alone).await.into_iter().flatten().collect();
+                }
                 Err(error) => {
                     // The SDK has tried again already where that could help.
                     for (index, _) in &open {
@@ -282,8 +305,12 @@ impl DynamoDecisions {
                     Some("DuplicateItem" | "ConditionalCheckFailed") => {
                         set(&mut answers, index, Ok(Inserted::Exists));
                     }
-                    Some(code) if aws::is_permanent(code) || code == "AccessDenied" => {
+                    Some(code) if aws::is_permanent(code) => {
                         set(&mut answers, index, Err(StoreError::permanent(DOING, code)));
+                    }
+                    // Somebody has to mend that first: nothing comes of trying again at once.
+                    Some("AccessDenied") => {
+                        set(&mut answers, index, Err(StoreError::transient(DOING, "AccessDenied")));
                     }
                     Some(code) => {
                         set(&mut answers, index, Err(StoreError::transient(DOING, code)));
@@ -348,6 +375,43 @@ impl DynamoDecisions {
             Err(error) if error.code == "ConditionalCheckFailedException" => Ok(Superseded::Stands),
             Err(error) => Err(error),
         }
+    }
+
+    /// The index has keys alone and lags behind: what it names is read from the table.
+    async fn overdue_in(
+        &self,
+        shard: u8,
+        before: Timestamp,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        const DOING: &str = "looking for provisional decisions";
+        let (mut open, mut start) = (Vec::new(), None);
+        while open.len() < most {
+            let request = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(PROVISIONAL_INDEX)
+                .key_condition_expression("open_shard = :shard AND received_at < :before")
+                .expression_attribute_values(":shard", AttributeValue::N(shard.to_string()))
+                .expression_attribute_values(":before", AttributeValue::S(before.to_string()))
+                .limit(i32::try_from(most.min(KEYS_A_CALL)).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start)
+                .send();
+            let answer = aws::call(DOING, deadline, request).await?;
+            let items = answer.items.ok_or_else(|| aws::empty(DOING))?;
+            let keys: Vec<_> = items.iter().filter_map(|item| named(&identity(item)?)).collect();
+            for record in self.get(&keys, deadline).await {
+                open.extend(record?.filter(is_open));
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        open.truncate(most);
+        Ok(open)
     }
 
     /// Reads the items under these keys, consistently, in their order; `None` where there is none.
@@ -425,6 +489,10 @@ fn set<T>(answers: &mut [T], index: usize, answer: T) {
     }
 }
 
+fn patient(deadline: Deadline) -> Deadline {
+    deadline.min(Deadline::now() + PATIENCE)
+}
+
 fn key(post: &PostId, revision: Revision) -> item::Item {
     key_of(post.to_string(), revision)
 }
@@ -439,6 +507,7 @@ fn key_of(post: String, revision: Revision) -> item::Item {
 #[async_trait]
 impl DecisionStore for DynamoDecisions {
     async fn insert(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Inserted, StoreError>> {
+        let deadline = patient(deadline);
         let chunks = records.chunks(STATEMENTS_A_CALL).map(|chunk| self.insert_chunk(chunk, deadline));
         let mut answers: Vec<_> = futures::future::join_all(chunks).await.into_iter().flatten().collect();
         if planted("answers-out-of-order") {
@@ -448,6 +517,7 @@ impl DecisionStore for DynamoDecisions {
     }
 
     async fn supersede(&self, records: &[DecisionRecord], deadline: Deadline) -> Vec<Result<Superseded, StoreError>> {
+        let deadline = patient(deadline);
         futures::future::join_all(records.iter().map(|record| self.supersede_one(record, deadline))).await
     }
 
@@ -457,7 +527,7 @@ impl DecisionStore for DynamoDecisions {
         deadline: Deadline,
     ) -> Vec<Result<Option<DecisionRecord>, StoreError>> {
         let keys: Vec<_> = keys.iter().map(|(post, revision)| key(post, *revision)).collect();
-        let items = self.items(&keys, deadline).await.into_iter();
+        let items = self.items(&keys, patient(deadline)).await.into_iter();
         items.map(|item| item?.filter(|item| !is_grave(item)).map(item::from_item).transpose()).collect()
     }
 
@@ -518,6 +588,17 @@ impl DecisionStore for DynamoDecisions {
                 return Ok(before);
             }
         }
+    }
+
+    async fn overdue(
+        &self,
+        before: Timestamp,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        let most = most.div_ceil(item::SHARDS.into());
+        let shards = (0..item::SHARDS).map(|shard| self.overdue_in(shard, before, most, deadline));
+        Ok(futures::future::try_join_all(shards).await?.into_iter().flatten().collect())
     }
 
     async fn tombstones(&self, graves: &[Grave], deadline: Deadline) -> Vec<Result<Option<Tombstone>, StoreError>> {
@@ -615,6 +696,10 @@ fn identity(item: &item::Item) -> Option<(String, u64)> {
     let post = item.get("post_id")?.as_s().ok()?.clone();
     let revision = item.get("revision")?.as_n().ok()?.parse().ok()?;
     Some((post, revision))
+}
+
+fn named((post, revision): &(String, u64)) -> Option<(PostId, Revision)> {
+    Some((post.clone().try_into().ok()?, (*revision).try_into().ok()?))
 }
 
 /// Decisions in memory.
@@ -749,5 +834,13 @@ impl DecisionStore for MemoryDecisions {
             received_at: record.received_at,
         });
         Ok(Page { found: found.collect(), unreadable: 0, looked_at: kept.len() as u64, next: None })
+    }
+
+    async fn overdue(&self, before: Timestamp, most: usize, _: Deadline) -> Result<Vec<DecisionRecord>, StoreError> {
+        let mut open: Vec<_> =
+            self.lock().values().filter(|record| is_open(record) && record.received_at < before).cloned().collect();
+        open.sort_by_key(|record| record.received_at);
+        open.truncate(most);
+        Ok(open)
     }
 }

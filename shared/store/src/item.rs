@@ -5,6 +5,7 @@
 //! the name of the record's model, and the source of a message is one text.
 
 use crate::StoreError;
+use crate::decisions::is_open;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{DecisionRecord, KeyedDigest, Source, TOMBSTONE_DAYS, Timestamp, Tombstone};
@@ -21,6 +22,16 @@ const EXPIRES_AT_BYTES: usize = 10 + 6;
 /// `days` after `since`, as the time to live reads it.
 pub(crate) fn expires_at(since: Timestamp, days: u32) -> AttributeValue {
     AttributeValue::N((since.millis() / 1_000 + i64::from(days) * 86_400).to_string())
+}
+
+/// The attribute by which provisional decisions are found, and on nothing else: ordinary ones pay for no index.
+const OPEN_SHARD: &str = "open_shard";
+/// Over so many of its values they are spread: an index writes a thousand items a second under one.
+pub(crate) const SHARDS: u8 = 8;
+
+/// Which of them, by the last digit of the decision's id: a digest, in hexadecimal digits.
+fn shard(record: &DecisionRecord) -> AttributeValue {
+    AttributeValue::N((record.decision_id.bytes().last().unwrap_or_default() % SHARDS).to_string())
 }
 
 /// When what stood here was erased.
@@ -74,6 +85,9 @@ pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
         features.retain(|name, value| {
             !(FEATURE_LISTS.contains(&name.as_str()) && matches!(value, AttributeValue::L(list) if list.is_empty()))
         });
+    }
+    if is_open(record) {
+        item.insert(OPEN_SHARD.to_owned(), shard(record));
     }
     if record.degraded.is_empty() {
         item.remove("degraded");

@@ -28,7 +28,7 @@ pub use features::{DynamoFeatures, FeatureStore, MemoryFeatures};
 pub use inference::{BUSY, Inference, NO_ENDPOINT, SageMaker};
 pub use item::{item_size, write_units};
 pub use objects::{MemoryObjects, Object, ObjectInfo, ObjectStore, S3Objects, TOO_LARGE, Tag, VersionedObjects};
-pub use queue::{Depth, MemoryQueue, Message, Queue, Received, SqsQueue};
+pub use queue::{Depth, MemoryQueue, Message, Moving, Queue, Received, SqsQueue};
 pub use tokio::time::Instant as Deadline;
 
 /// A call to a store that did not do what was asked.

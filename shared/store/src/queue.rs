@@ -3,8 +3,12 @@
 use crate::planted::planted;
 use crate::{Aws, Backoff, Deadline, StoreError, aws};
 use async_trait::async_trait;
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, QueueAttributeName,
+    SendMessageBatchRequestEntry,
+};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// A message to send.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,14 +17,17 @@ pub struct Message {
     pub body: String,
 }
 
-/// Somewhere to send messages to.
+/// A queue of messages.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Sends every message at least once; answers stand in the order of `messages`.
     async fn send(&self, messages: &[Message], deadline: Deadline) -> Vec<Result<(), StoreError>>;
+
+    /// Hides messages that were received, each by its receipt for so long from now; answers stand in the order of `receipts`.
+    async fn hide(&self, receipts: &[(String, Duration)], deadline: Deadline) -> Vec<Result<(), StoreError>>;
 }
 
-/// Entries that one `SendMessageBatch` takes.
+/// Entries that one call about several messages takes.
 const ENTRIES_A_CALL: usize = 10;
 /// Bytes that one `SendMessageBatch` takes; bodies are counted, with room for the rest.
 const BYTES_A_CALL: usize = 1_000_000;
@@ -56,6 +63,18 @@ impl SqsQueue {
             let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
             let answer = match aws::call(DOING, deadline, request).await {
                 Ok(answer) => answer,
+                // Something is wrong with one of them: the others are sent without it.
+                Err(error) if !error.retryable && open.len() > 1 => {
+                    let alone = open
+                        .iter()
+                        .filter_map(|index| messages.get(*index))
+                        .map(|message| Box::pin(self.send_chunk(std::slice::from_ref(message), deadline)));
+                    let sent = futures::future::join_all(alone).await.into_iter().flatten();
+                    for (index, answer) in open.into_iter().zip(sent) {
+                        set(&mut answers, index, answer);
+                    }
+                    return answers;
+                }
                 Err(error) => {
                     for index in open {
                         set(&mut answers, index, Err(error.clone()));
@@ -84,6 +103,39 @@ impl SqsQueue {
             open.retain(|index| matches!(answers.get(*index), Some(Err(error)) if error.retryable));
             if !open.is_empty() && !backoff.wait().await {
                 break;
+            }
+        }
+        answers
+    }
+}
+
+/// Whole seconds, as SQS counts; never less than what was asked for.
+fn seconds(span: Duration) -> i32 {
+    i32::try_from(span.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX)
+}
+
+impl SqsQueue {
+    async fn hide_chunk(&self, receipts: &[(String, Duration)], deadline: Deadline) -> Vec<Result<(), StoreError>> {
+        const DOING: &str = "hiding messages";
+        let mut answers = vec![Err(StoreError::transient(DOING, "no answer for this message")); receipts.len()];
+        let entry = |(index, (receipt, span)): (usize, &(String, Duration))| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
+            entry.receipt_handle(receipt).visibility_timeout(seconds(*span)).build().ok()
+        };
+        let entries = receipts.iter().enumerate().filter_map(entry).collect();
+        let request =
+            self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries)).send();
+        match aws::call(DOING, deadline, request).await {
+            Err(error) => answers.fill(Err(error)),
+            Ok(answer) => {
+                let index = |id: &str| id.parse().unwrap_or(usize::MAX);
+                for hidden in &answer.successful {
+                    set(&mut answers, index(&hidden.id), Ok(()));
+                }
+                for failed in &answer.failed {
+                    let (code, retryable) = (aws::code(Some(&failed.code)), !failed.sender_fault);
+                    set(&mut answers, index(&failed.id), Err(StoreError { doing: DOING, code, retryable }));
+                }
             }
         }
         answers
@@ -143,6 +195,26 @@ impl SqsQueue {
         aws::call("deleting a message", deadline, request).await.map(drop)
     }
 
+    /// Deletes up to ten received messages; answers stand in the order of `receipts`.
+    pub async fn delete_all(&self, receipts: &[String], deadline: Deadline) -> Vec<Result<(), StoreError>> {
+        const DOING: &str = "deleting messages";
+        let mut answers = vec![Err(StoreError::transient(DOING, "no answer for this message")); receipts.len()];
+        let entry = |(index, receipt): (usize, &String)| {
+            DeleteMessageBatchRequestEntry::builder().id(index.to_string()).receipt_handle(receipt).build().ok()
+        };
+        let entries = receipts.iter().enumerate().filter_map(entry).collect();
+        let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
+        match aws::call(DOING, deadline, request).await {
+            Err(error) => answers.fill(Err(error)),
+            Ok(answer) => {
+                for deleted in &answer.successful {
+                    set(&mut answers, deleted.id.parse().unwrap_or(usize::MAX), Ok(()));
+                }
+            }
+        }
+        answers
+    }
+
     /// Gives a received message back at once.
     ///
     /// # Errors
@@ -173,6 +245,74 @@ impl SqsQueue {
             delayed: number(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
             kept_s: number(QueueAttributeName::MessageRetentionPeriod),
         })
+    }
+}
+
+/// How far SQS is with moving messages from one queue to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// `RUNNING`, `COMPLETED`, `CANCELLING`, `CANCELLED` or `FAILED`.
+    pub status: String,
+    /// Messages moved so far, approximately.
+    pub moved: u64,
+    /// Messages there were to move, approximately, once SQS says.
+    pub of: Option<u64>,
+    /// Why it failed, where it did.
+    pub why: Option<String>,
+}
+
+/// What an endpoint says that has no such operation: local ones.
+const NO_SUCH_OPERATION: [&str; 2] = ["InvalidAction", "UnknownOperationException"];
+
+/// Moving dead letters back, by SQS itself.
+impl SqsQueue {
+    async fn arn(&self, deadline: Deadline) -> Result<String, StoreError> {
+        const DOING: &str = "asking for a queue's name";
+        let name = QueueAttributeName::QueueArn;
+        let request = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone()).send();
+        let attributes = aws::call(DOING, deadline, request).await?.attributes.unwrap_or_default();
+        attributes.get(&name).cloned().ok_or_else(|| aws::empty(DOING))
+    }
+
+    /// Has SQS move all messages of this dead-letter queue to `home`. Gives what stops it again; `None` where the endpoint cannot do that.
+    ///
+    /// # Errors
+    /// Where it was refused: another such move may be under way.
+    pub async fn start_moving(&self, home: &Self, deadline: Deadline) -> Result<Option<String>, StoreError> {
+        let (from, to) = (self.arn(deadline).await?, home.arn(deadline).await?);
+        let request = self.client.start_message_move_task().source_arn(from).destination_arn(to).send();
+        match aws::call("moving messages", deadline, request).await {
+            Ok(started) => Ok(Some(started.task_handle.unwrap_or_default())),
+            Err(error) if NO_SUCH_OPERATION.contains(&error.code.as_str()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How far the last move that was started is.
+    ///
+    /// # Errors
+    /// Where the queue could not be asked.
+    pub async fn moving(&self, deadline: Deadline) -> Result<Moving, StoreError> {
+        const DOING: &str = "asking how far a move is";
+        let request = self.client.list_message_move_tasks().source_arn(self.arn(deadline).await?).send();
+        let last = aws::call(DOING, deadline, request).await?.results.unwrap_or_default().into_iter().next();
+        let last = last.ok_or_else(|| aws::empty(DOING))?;
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        Ok(Moving {
+            status: last.status.unwrap_or_default(),
+            moved: number(last.approximate_number_of_messages_moved),
+            of: last.approximate_number_of_messages_to_move.map(number),
+            why: last.failure_reason.map(|why| aws::code(Some(&why))),
+        })
+    }
+
+    /// Stops a move; what is moved by then stays moved.
+    ///
+    /// # Errors
+    /// Where it could not be stopped, as when it is over.
+    pub async fn stop_moving(&self, handle: &str, deadline: Deadline) -> Result<(), StoreError> {
+        let request = self.client.cancel_message_move_task().task_handle(handle).send();
+        aws::call("stopping a move", deadline, request).await.map(drop)
     }
 }
 
@@ -209,12 +349,18 @@ impl Queue for SqsQueue {
         let sends = chunks(messages).into_iter().map(|chunk| self.send_chunk(chunk, deadline));
         futures::future::join_all(sends).await.into_iter().flatten().collect()
     }
+
+    async fn hide(&self, receipts: &[(String, Duration)], deadline: Deadline) -> Vec<Result<(), StoreError>> {
+        let hides = receipts.chunks(ENTRIES_A_CALL).map(|chunk| self.hide_chunk(chunk, deadline));
+        futures::future::join_all(hides).await.into_iter().flatten().collect()
+    }
 }
 
-/// A queue in memory that keeps whatever it was sent.
+/// A queue in memory that keeps whatever it was sent, and what it was told to hide.
 #[derive(Default)]
 pub struct MemoryQueue {
     sent: Mutex<Vec<Message>>,
+    hidden: Mutex<Vec<(String, Duration)>>,
 }
 
 impl MemoryQueue {
@@ -223,6 +369,12 @@ impl MemoryQueue {
     pub fn sent(&self) -> Vec<Message> {
         self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
+
+    /// Receipts that were to be hidden so far, and for how long.
+    #[must_use]
+    pub fn hidden(&self) -> Vec<(String, Duration)> {
+        self.hidden.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
 }
 
 #[async_trait]
@@ -230,6 +382,11 @@ impl Queue for MemoryQueue {
     async fn send(&self, messages: &[Message], _deadline: Deadline) -> Vec<Result<(), StoreError>> {
         self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend_from_slice(messages);
         messages.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn hide(&self, receipts: &[(String, Duration)], _deadline: Deadline) -> Vec<Result<(), StoreError>> {
+        self.hidden.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend_from_slice(receipts);
+        receipts.iter().map(|_| Ok(())).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One AWS: its tables, queues and buckets, and which of them a request is for.
 
 use crate::dynamodb::{self, Tables};
+use crate::inbox::Inbox;
 use crate::{s3, sagemaker, sqs};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -99,6 +100,7 @@ pub type Inference = Box<dyn FnMut(&str) -> (u16, Vec<u8>) + Send>;
 pub(crate) struct State {
     pub(crate) tables: Tables,
     pub(crate) queues: BTreeMap<String, Vec<Told>>,
+    pub(crate) inboxes: BTreeMap<String, Inbox>,
     pub(crate) objects: BTreeMap<(String, String), s3::Kept>,
     pub(crate) endpoints: BTreeMap<String, Inference>,
     pub(crate) asked: BTreeMap<String, Vec<Told>>,

@@ -45,7 +45,7 @@ pub async fn deliver<F: Function>(function: &F, event: &str, left: Option<usize>
     let polls = cut.polls;
     drop(cut);
     tokio::time::sleep(Duration::from_secs(20)).await;
-    (polls, answer)
+    (polls, answer.flatten())
 }
 
 /// What came of one or more cuts and a last delivery to its end.

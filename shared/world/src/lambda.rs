@@ -2,24 +2,37 @@
 //! passes. All of it in virtual time, and by one seed.
 
 use crate::cuts::Cut;
-use crate::{Fault, Weather, Wire};
+use crate::inbox::Inbox;
+use crate::{Cloud, Fault, Weather, Wire};
 use fastrand::Rng;
 use futures::FutureExt;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// As in template.yaml.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_RECEIVES: u32 = 5;
+/// As in template.yaml: the dead-letter queue has what was received so often.
+pub const MAX_RECEIVES: u32 = 100;
+/// In some runs it has messages sooner, so that there are dead letters to put back.
+const FEW_RECEIVES: u32 = 3;
 const BATCH: usize = 10;
 /// While it lasts everything goes wrong, then nothing.
 pub const STORM: Duration = Duration::from_secs(900);
+/// Between invocations an environment is mostly frozen for no longer than this.
+const SHORTLY: Duration = Duration::from_millis(200);
+/// What ends its process does so after so many polls: everything is read and looked up, and nothing is stored.
+const KILLED: std::ops::Range<usize> = 4..9;
+/// Numbers of messages that the function has sent to its own queue.
+const OWN: usize = 1 << 40;
+/// An environment is frozen for so long at most.
+const FROZEN: Duration = Duration::from_secs(60);
 /// Everything is settled this long after the storm.
 const AFTERMATH: Duration = Duration::from_secs(3_600);
 /// People look at something this often.
@@ -33,6 +46,12 @@ pub struct Climate {
     pub weather: Weather,
     /// With calls of one operation, where that is otherwise.
     pub local: Option<(&'static str, Weather)>,
+    /// A table that is away, and what every call for it meets.
+    pub away: Option<(&'static str, Fault)>,
+    /// How long all that lasts.
+    pub storm: Duration,
+    /// After so many receives a message is a dead letter.
+    pub receives: u32,
     /// The chance that a process ends in the middle of an invocation.
     pub cut: f64,
     /// The chance that a message is delivered to two at once.
@@ -47,6 +66,8 @@ pub struct Climate {
     pub timeout: Duration,
     /// How many environments decide at the same time.
     pub environments: usize,
+    /// How long an environment is frozen between invocations at most; mostly it is not.
+    pub frozen: Duration,
     /// Where the run ends in the middle of the storm: after how long.
     pub interrupted: Option<Duration>,
     /// Whether people decide too.
@@ -65,6 +86,8 @@ impl Climate {
         Self {
             weather: Weather { faults, partial: rng.f64() * 0.4, refused: 0.1 + 0.8 * rng.f64() },
             local: None,
+            away: None,
+            storm: STORM,
             cut: [0.0, 0.05, 0.15][rng.usize(..3)],
             twice: rng.f64() * 0.05,
             again: rng.f64() * 0.02,
@@ -76,6 +99,8 @@ impl Climate {
             environments: rng.usize(1..=6),
             interrupted: (rng.u8(..8) == 0).then(|| Duration::from_millis(rng.u64(1_000..300_000))),
             reviewers: true,
+            frozen: FROZEN,
+            receives: if rng.bool() { FEW_RECEIVES } else { MAX_RECEIVES },
         }
     }
 
@@ -85,6 +110,9 @@ impl Climate {
         Self {
             weather: Weather::calm(),
             local: None,
+            away: None,
+            storm: STORM,
+            receives: MAX_RECEIVES,
             cut: 0.0,
             twice: 0.0,
             again: 0.0,
@@ -92,6 +120,7 @@ impl Climate {
             visibility: Duration::from_secs(180),
             timeout: FUNCTION_TIMEOUT,
             environments: 2,
+            frozen: FROZEN,
             interrupted: None,
             reviewers: false,
         }
@@ -118,8 +147,11 @@ pub trait Function {
     /// Starts a process; a `newer` one decides by what was rolled out in the meantime.
     fn start(&self, newer: bool) -> impl Future<Output = Self::Environment>;
 
-    /// Handles a batch and gives its answer in JSON.
-    fn handle(&self, environment: &Self::Environment, invoked: Invoked) -> impl Future<Output = String>;
+    /// The queue that its messages come from.
+    fn queue(&self) -> &'static str;
+
+    /// Handles a batch and gives its answer in JSON, or none where the invocation fails.
+    fn handle(&self, environment: &Self::Environment, invoked: Invoked) -> impl Future<Output = Option<String>>;
 }
 
 /// Whoever watches a run and says what is wrong.
@@ -135,6 +167,10 @@ pub trait Watch {
     fn refused(&mut self, _parts: &[Self::Part]) {}
     /// The queue forgets a message.
     fn acknowledged(&mut self, parts: &[Self::Part]);
+    /// What a message is about that the function has sent to its own queue.
+    fn sent_to_itself(&mut self, _body: &str) -> Vec<Self::Part> {
+        Vec::new()
+    }
     /// A person looks at something, and may decide; whether there was anything.
     fn review(&mut self, rng: &mut Rng, now_ms: i64) -> bool;
 }
@@ -142,12 +178,12 @@ pub trait Watch {
 /// A message in the queue.
 #[derive(Clone)]
 pub struct Message<P> {
-    id: String,
+    number: usize,
     body: Rc<str>,
     parts: Rc<[P]>,
     sent_ms: i64,
-    visible_at: Instant,
-    receives: u32,
+    after: Duration,
+    kills: bool,
 }
 
 impl<P> Message<P> {
@@ -155,7 +191,25 @@ impl<P> Message<P> {
     #[must_use]
     pub fn new(number: usize, body: Rc<str>, parts: Rc<[P]>, after: Duration) -> Self {
         let sent_ms = BEGINS_MS + i64::try_from(after.as_millis()).unwrap();
-        Self { id: format!("m{number}"), body, parts, sent_ms, visible_at: Instant::now() + after, receives: 0 }
+        Self { number, body, parts, sent_ms, after, kills: false }
+    }
+
+    /// The same, and it ends every process that has taken it up.
+    #[must_use]
+    pub fn killing(self) -> Self {
+        Self { kills: true, ..self }
+    }
+}
+
+/// A message that was received.
+struct Received<P> {
+    message: Message<P>,
+    receives: u32,
+}
+
+impl<P> Received<P> {
+    fn id(&self) -> String {
+        format!("m{}", self.message.number)
     }
 }
 
@@ -167,26 +221,40 @@ pub struct Ran<W: Watch> {
     pub in_flight: BTreeSet<W::Part>,
     /// Batches that were handed over.
     pub invocations: usize,
+    /// Those that failed as a whole, at once.
+    pub failed: usize,
     /// Processes that ended in the middle.
     pub cuts: usize,
     /// Processes that were started.
     pub starts: usize,
     /// Messages that were delivered too often.
     pub dead_letters: usize,
+    /// How often the message was received that was received most often.
+    pub most_receives: u32,
+    /// When the queue forgot its last message, from the beginning of the run.
+    pub settled: Duration,
     /// Decisions of people.
     pub verdicts: usize,
 }
 
 struct State<W: Watch> {
     rng: Rng,
-    queue: Vec<Message<W::Part>>,
-    dead: Vec<Message<W::Part>>,
+    cloud: Arc<Cloud>,
+    queue: &'static str,
+    messages: HashMap<usize, Message<W::Part>>,
+    /// Bodies that the function has sent to its own queue so far.
+    own: usize,
+    dead: Vec<usize>,
     watch: W,
     began: Instant,
+    storm: Duration,
     invocations: usize,
+    failed: usize,
     cuts: usize,
     starts: usize,
     dead_letters: usize,
+    most_receives: u32,
+    settled: Duration,
     verdicts: usize,
     /// The storm is over, and what died in it was put back.
     cleared: bool,
@@ -194,7 +262,7 @@ struct State<W: Watch> {
 
 impl<W: Watch> State<W> {
     fn storm(&self) -> bool {
-        Instant::now() < self.began + STORM
+        Instant::now() < self.began + self.storm
     }
 
     fn chance(&mut self, chance: f64) -> bool {
@@ -205,70 +273,95 @@ impl<W: Watch> State<W> {
         BEGINS_MS + i64::try_from(at.duration_since(self.began).as_millis()).unwrap()
     }
 
+    fn inbox<T>(&self, with: impl FnOnce(&mut Inbox) -> T) -> T {
+        with(self.cloud.state().inboxes.entry(self.queue.to_owned()).or_default())
+    }
+
+    fn add(&mut self, message: Message<W::Part>, at: Instant) {
+        self.inbox(|inbox| inbox.add(message.number, at));
+        self.messages.insert(message.number, message);
+    }
+
+    /// Takes in what the function has sent to its own queue.
+    fn own(&mut self) {
+        for told in self.cloud.told(self.queue, self.own) {
+            self.own += 1;
+            let parts = self.watch.sent_to_itself(&told.body).into();
+            let body = Value::from(told.body).to_string().into();
+            let message = Message::new(OWN + self.own, body, parts, told.at.duration_since(self.began));
+            self.add(message, told.at);
+        }
+    }
+
     /// Messages for an invocation, in any order; where there are none, when to ask again.
-    fn take(&mut self, climate: &Climate) -> Result<Vec<Message<W::Part>>, Instant> {
+    fn take(&mut self, climate: &Climate) -> Result<Vec<Received<W::Part>>, Instant> {
+        self.own();
         let now = Instant::now();
         let storm = self.storm();
-        let visible: Vec<usize> = (0..self.queue.len()).filter(|place| self.queue[*place].visible_at <= now).collect();
-        if visible.is_empty() {
-            let next = self.queue.iter().map(|message| message.visible_at).min();
-            return Err(next.unwrap_or(now + Duration::from_secs(5)).min(now + Duration::from_secs(5)));
-        }
         let most = if self.rng.u8(..8) == 0 { self.rng.usize(1..=BATCH) } else { BATCH };
-        let places = self.rng.choose_multiple(visible, most);
+        let (mut rng, later) = (self.rng.fork(), now + Duration::from_secs(5));
+        let (numbers, next) = self.inbox(|inbox| (inbox.any(&mut rng, now, most), inbox.next()));
+        if numbers.is_empty() {
+            return Err(next.unwrap_or(later).min(later));
+        }
         let mut batch = Vec::new();
-        let mut dead = Vec::new();
-        for place in places {
-            if self.queue[place].receives >= MAX_RECEIVES {
-                dead.push(place);
+        for number in numbers {
+            if self.inbox(|inbox| inbox.receives(number)) >= climate.receives {
+                self.dies(number);
                 continue;
             }
             let twice = storm && self.chance(climate.twice);
-            let message = &mut self.queue[place];
-            message.receives += 1;
-            if !twice {
-                message.visible_at = now + climate.visibility;
-            }
-            batch.push(message.clone());
+            let receives = self.inbox(|inbox| {
+                if !twice {
+                    inbox.hide(number, now + climate.visibility);
+                }
+                inbox.receive(number)
+            });
+            self.most_receives = self.most_receives.max(receives);
+            let received = || Received { message: self.messages[&number].clone(), receives };
+            batch.push(received());
             // A batch may name a message twice.
             if twice && self.rng.u8(..4) == 0 && batch.len() < BATCH {
-                batch.push(self.queue[place].clone());
+                batch.push(received());
             }
-        }
-        dead.sort_unstable();
-        for place in dead.into_iter().rev() {
-            let message = self.queue.swap_remove(place);
-            self.dead_letters += 1;
-            if self.cleared {
-                self.watch.wrong(format!("never settled though nothing goes wrong: {:?}", message.parts));
-            }
-            self.dead.push(message);
         }
         self.rng.shuffle(&mut batch);
-        for message in &batch {
-            self.watch.delivered(&message.parts, message.receives);
+        for received in &batch {
+            self.watch.delivered(&received.message.parts, received.receives);
         }
         Ok(batch)
     }
 
+    fn dies(&mut self, number: usize) {
+        self.inbox(|inbox| inbox.forget(number));
+        self.dead.push(number);
+        self.dead_letters += 1;
+        if self.cleared {
+            let parts = &self.messages[&number].parts;
+            self.watch.wrong(format!("never settled though nothing goes wrong: {parts:?}"));
+        }
+    }
+
     /// Deletes what was acknowledged, and looks whether it may be.
-    fn answer(&mut self, batch: &[Message<W::Part>], response: &str, climate: &Climate) {
-        let ids: BTreeSet<&str> = batch.iter().map(|message| message.id.as_str()).collect();
-        let failures = match failures(response, &ids) {
+    fn answer(&mut self, batch: &[Received<W::Part>], response: &str, climate: &Climate) {
+        let ids: Vec<String> = batch.iter().map(Received::id).collect();
+        let failures = match failures(response, &ids.iter().map(String::as_str).collect()) {
             Ok(failures) => failures,
             // Lambda takes the whole batch as failed.
             Err(wrong) => return self.watch.wrong(wrong),
         };
-        for message in batch.iter().filter(|message| failures.contains(&message.id)) {
-            self.watch.refused(&message.parts);
+        for received in batch.iter().filter(|received| failures.contains(&received.id())) {
+            self.watch.refused(&received.message.parts);
         }
-        for message in batch.iter().filter(|message| !failures.contains(&message.id)) {
-            self.watch.acknowledged(&message.parts);
+        for received in batch.iter().filter(|received| !failures.contains(&received.id())) {
+            self.watch.acknowledged(&received.message.parts);
+            let number = received.message.number;
             if self.storm() && self.chance(climate.again) {
                 let later = Instant::now() + Duration::from_secs(self.rng.u64(1..120));
-                self.queue.iter_mut().filter(|kept| kept.id == message.id).for_each(|kept| kept.visible_at = later);
+                self.inbox(|inbox| inbox.hide(number, later));
             } else {
-                self.queue.retain(|kept| kept.id != message.id);
+                self.inbox(|inbox| inbox.forget(number));
+                self.settled = self.began.elapsed();
             }
         }
     }
@@ -295,12 +388,16 @@ pub fn failures(response: &str, batch: &BTreeSet<&str>) -> Result<BTreeSet<Strin
     Ok(ids)
 }
 
-/// The batch as Lambda hands it over: ids, bodies as JSON strings, and when they were sent.
+/// The batch as Lambda hands it over: ids, bodies as JSON strings, when they were sent, and how often they were received.
 #[must_use]
-pub fn event(messages: impl Iterator<Item = (String, Rc<str>, i64)>) -> String {
+pub fn event(messages: impl Iterator<Item = (usize, Rc<str>, i64, u32)>) -> String {
     let records: Vec<_> = messages
-        .map(|(id, body, sent_ms)| {
-            format!(r#"{{"messageId":"{id}","body":{body},"attributes":{{"SentTimestamp":"{sent_ms}"}}}}"#)
+        .map(|(number, body, sent_ms, receives)| {
+            let receipt = Inbox::receipt(number, receives);
+            let attributes = format!(r#"{{"SentTimestamp":"{sent_ms}","ApproximateReceiveCount":"{receives}"}}"#);
+            format!(
+                r#"{{"messageId":"m{number}","receiptHandle":"{receipt}","body":{body},"attributes":{attributes}}}"#
+            )
         })
         .collect();
     format!(r#"{{"Records":[{}]}}"#, records.join(","))
@@ -326,24 +423,51 @@ pub async fn run<F: Function, W: Watch>(
     if let Some((operation, weather)) = &climate.local {
         wire.weather_of(operation, weather.clone());
     }
-    let state = RefCell::new(State {
+    if let Some((table, fault)) = climate.away {
+        wire.away(table, fault);
+    }
+    let mut state = State {
         rng,
-        queue,
+        cloud: wire.cloud().clone(),
+        queue: function.queue(),
+        messages: HashMap::new(),
+        own: 0,
         dead: Vec::new(),
         watch,
         began: Instant::now(),
+        storm: climate.storm,
         invocations: 0,
+        failed: 0,
         cuts: 0,
         starts: 0,
         dead_letters: 0,
+        most_receives: 0,
+        settled: Duration::ZERO,
         verdicts: 0,
         cleared: false,
-    });
+    };
+    for message in queue {
+        let at = state.began + message.after;
+        state.add(message, at);
+    }
+    let state = RefCell::new(state);
     let pollers = (0..climate.environments).map(|place| poll(&state, function, climate, place));
     tokio::join!(futures::future::join_all(pollers), clearing(&state, wire, climate), reviewers(&state, climate));
-    let State { watch, queue, dead, invocations, cuts, starts, dead_letters, verdicts, .. } = state.into_inner();
-    let in_flight = queue.iter().chain(&dead).flat_map(|message| message.parts.iter().cloned()).collect();
-    Ran { watch, in_flight, invocations, cuts, starts, dead_letters, verdicts }
+    let state = state.into_inner();
+    let left: Vec<usize> = state.inbox(|inbox| inbox.numbers().collect());
+    let in_flight = left.iter().chain(&state.dead).flat_map(|number| state.messages[number].parts.iter().cloned());
+    Ran {
+        in_flight: in_flight.collect(),
+        invocations: state.invocations,
+        failed: state.failed,
+        cuts: state.cuts,
+        starts: state.starts,
+        dead_letters: state.dead_letters,
+        most_receives: state.most_receives,
+        settled: state.settled,
+        verdicts: state.verdicts,
+        watch: state.watch,
+    }
 }
 
 /// One poller of Lambda with one environment, started anew whenever it was ended.
@@ -351,9 +475,10 @@ async fn poll<F: Function, W: Watch>(state: &RefCell<State<W>>, function: &F, cl
     let mut environment: Option<F::Environment> = None;
     loop {
         let (ends, settled) = {
-            let state = state.borrow();
-            let end = state.began + climate.interrupted.unwrap_or(STORM + AFTERMATH);
-            (end, state.queue.is_empty() && state.dead.is_empty())
+            let mut state = state.borrow_mut();
+            state.own();
+            let end = state.began + climate.interrupted.unwrap_or(climate.storm + AFTERMATH);
+            (end, state.inbox(|inbox| inbox.is_empty()) && state.dead.is_empty())
         };
         if settled || Instant::now() >= ends {
             return;
@@ -369,7 +494,8 @@ async fn poll<F: Function, W: Watch>(state: &RefCell<State<W>>, function: &F, cl
         };
         let (left, newer) = {
             let state = &mut *state.borrow_mut();
-            let left = (state.storm() && state.chance(climate.cut)).then(|| state.rng.usize(..80));
+            let killed = batch.iter().any(|received| received.message.kills).then(|| state.rng.usize(KILLED));
+            let left = killed.or_else(|| (state.storm() && state.chance(climate.cut)).then(|| state.rng.usize(..80)));
             // A rollout: environments that start later decide by the newer policy.
             let newer = Instant::now().duration_since(state.began) > Duration::from_secs(60 * place as u64);
             (left, newer)
@@ -388,8 +514,8 @@ async fn poll<F: Function, W: Watch>(state: &RefCell<State<W>>, function: &F, cl
         let pause = {
             let state = &mut *state.borrow_mut();
             // Between invocations the environment is frozen; seldom for long.
-            let longest = if state.rng.u8(..16) == 0 { 60_000 } else { 200 };
-            Duration::from_millis(state.rng.u64(1..longest))
+            let longest = if state.rng.u8(..16) == 0 { climate.frozen } else { SHORTLY };
+            Duration::from_millis(state.rng.u64(1..u64::try_from(longest.as_millis()).unwrap()))
         };
         tokio::time::sleep(pause).await;
     }
@@ -400,12 +526,16 @@ async fn invoke<F: Function, W: Watch>(
     state: &RefCell<State<W>>,
     function: &F,
     environment: &F::Environment,
-    batch: &[Message<W::Part>],
+    batch: &[Received<W::Part>],
     climate: &Climate,
     left: Option<usize>,
     cold_start: bool,
 ) -> bool {
-    let event = event(batch.iter().map(|message| (message.id.clone(), message.body.clone(), message.sent_ms)));
+    let messages = batch.iter().map(|received| {
+        let Message { number, body, sent_ms, .. } = &received.message;
+        (*number, body.clone(), *sent_ms, received.receives)
+    });
+    let event = event(messages);
     let deadline = Instant::now() + climate.timeout;
     let invoked = {
         let mut state = state.borrow_mut();
@@ -428,7 +558,12 @@ async fn invoke<F: Function, W: Watch>(
             state.watch.wrong("a panic failed a whole batch".to_owned());
             true
         }
-        Ok(Some(Ok(response))) => {
+        // Lambda deletes nothing, and with partial batch responses it goes on polling as before.
+        Ok(Some(Ok(None))) => {
+            state.failed += 1;
+            true
+        }
+        Ok(Some(Ok(Some(response)))) => {
             if !(state.storm() && state.chance(climate.unheard)) {
                 state.answer(batch, &response, climate);
             }
@@ -443,22 +578,26 @@ async fn clearing<W: Watch>(state: &RefCell<State<W>>, wire: &Wire, climate: &Cl
     if climate.interrupted.is_some() {
         return;
     }
-    tokio::time::sleep_until(began + STORM).await;
+    tokio::time::sleep_until(began + climate.storm).await;
     wire.weather(Weather::calm());
     // Calls that were under way have met their fault already.
     tokio::time::sleep(FUNCTION_TIMEOUT).await;
     let state = &mut *state.borrow_mut();
     state.cleared = true;
-    let redriven: Vec<_> = state.dead.drain(..).collect();
-    state.queue.extend(redriven);
-    for message in &mut state.queue {
-        message.receives = 0;
+    let (now, now_ms) = (Instant::now(), state.clock_ms(Instant::now()));
+    for number in std::mem::take(&mut state.dead) {
+        // A message that is moved back is another one, sent now.
+        state.messages.get_mut(&number).unwrap().sent_ms = now_ms;
+        state.inbox(|inbox| inbox.add(number, now));
+    }
+    if climate.receives < MAX_RECEIVES {
+        state.inbox(Inbox::begin_again);
     }
 }
 
 /// People who look at what there is and decide otherwise, or not.
 async fn reviewers<W: Watch>(state: &RefCell<State<W>>, climate: &Climate) {
-    let until = state.borrow().began + climate.interrupted.unwrap_or(STORM);
+    let until = state.borrow().began + climate.interrupted.unwrap_or(climate.storm);
     while climate.reviewers && Instant::now() < until {
         tokio::time::sleep(REVIEW).await;
         let state = &mut *state.borrow_mut();

@@ -18,6 +18,7 @@ mod cloud;
 mod condition;
 pub mod cuts;
 mod dynamodb;
+mod inbox;
 pub mod lambda;
 pub mod program;
 mod s3;

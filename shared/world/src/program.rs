@@ -33,6 +33,9 @@ pub struct Arguments {
     /// The table of cuts, as Markdown.
     #[arg(long)]
     pub cuts: bool,
+    /// An hour in which a table is away, at this many posts a second.
+    #[arg(long, value_name = "RATE")]
+    pub outage: Option<usize>,
     /// What `cargo test` hands to every test program.
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     ignored: Vec<String>,
@@ -109,8 +112,13 @@ pub struct World<T> {
 
 impl<T> World<T> {
     /// What was asked for on the command line; without arguments, as `cargo test` calls it, a `short` run of each part. `cuts` makes the
-    /// table of cuts under a number of seeds.
-    pub fn main(&self, cuts: impl Fn(u64) -> bool, short: impl Fn(&Self) -> bool) -> ExitCode {
+    /// table of cuts under a number of seeds; `outage` has an hour of it by a seed, at a number of posts a second.
+    pub fn main(
+        &self,
+        cuts: impl Fn(u64) -> bool,
+        outage: Option<fn(&Self, u64, usize) -> bool>,
+        short: impl Fn(&Self) -> bool,
+    ) -> ExitCode {
         let arguments = Arguments::parse();
         let fine = if arguments.planted {
             println!("{}:", self.name);
@@ -118,6 +126,9 @@ impl<T> World<T> {
         } else if arguments.cuts {
             println!("{}:", self.name);
             cuts(16)
+        } else if let Some(rate) = arguments.outage {
+            let Some(outage) = outage else { return ExitCode::SUCCESS };
+            outage(self, arguments.seed, rate)
         } else if let Some(seeds) = arguments.seeds {
             self.simulate(arguments.seed, seeds, arguments.posts)
         } else {

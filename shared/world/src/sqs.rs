@@ -1,17 +1,17 @@
-//! SQS, as far as something is sent to it.
+//! SQS, as far as something is sent to it, or what was received from it is hidden for a while.
 
 use crate::cloud::{Answer, Cloud, Partial, Told};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Bytes that one call takes.
 const BYTES_A_CALL: usize = 1024 * 1024;
+/// Nothing is hidden for longer: twelve hours.
+const LONGEST_HIDDEN_S: u64 = 43_200;
 
 pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut dyn Partial) -> Answer {
-    if operation != "SendMessageBatch" {
-        return Answer::error(400, "UnknownOperationException");
-    }
     let Ok(request) = serde_json::from_slice::<Value>(body) else {
         return Answer::error(400, "SerializationException");
     };
@@ -20,9 +20,7 @@ pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut 
     let Some(entries) = request.get("Entries").and_then(Value::as_array) else {
         return Answer::error(400, "ValidationException");
     };
-    let field = |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let ids: BTreeSet<String> = entries.iter().map(|entry| field(entry, "Id")).collect();
-    let bytes: usize = entries.iter().map(|entry| field(entry, "MessageBody").len()).sum();
     if entries.is_empty() {
         return Answer::error(400, "AWS.SimpleQueueService.EmptyBatchRequest");
     }
@@ -32,6 +30,47 @@ pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut 
     if ids.len() != entries.len() || ids.contains("") {
         return Answer::error(400, "AWS.SimpleQueueService.BatchEntryIdsNotDistinct");
     }
+    match operation {
+        "SendMessageBatch" => send(cloud, queue, entries, partial),
+        "ChangeMessageVisibilityBatch" => hide(cloud, queue, entries, partial),
+        _ => Answer::error(400, "UnknownOperationException"),
+    }
+}
+
+fn field(entry: &Value, name: &str) -> String {
+    entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn hide(cloud: &Cloud, queue: &str, entries: &[Value], partial: &mut dyn Partial) -> Answer {
+    let mut state = cloud.state();
+    let Some(inbox) = state.inboxes.get_mut(queue) else {
+        return Answer::error(400, "AWS.SimpleQueueService.NonExistentQueue");
+    };
+    let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let id = field(entry, "Id");
+        let seconds =
+            entry.get("VisibilityTimeout").and_then(Value::as_u64).filter(|seconds| *seconds <= LONGEST_HIDDEN_S);
+        let hidden = match (partial.refuse(&id), seconds) {
+            (Some(code), _) => Err((code, false)),
+            (None, None) => Err(("InvalidParameterValue", true)),
+            (None, Some(seconds)) => {
+                let until = Instant::now() + Duration::from_secs(seconds);
+                inbox.hide_received(&field(entry, "ReceiptHandle"), until).map_err(|code| (code, true))
+            }
+        };
+        match hidden {
+            Ok(()) => successful.push(json!({ "Id": id })),
+            Err((code, sender)) => {
+                failed.push(json!({ "Id": id, "Code": code, "SenderFault": sender, "Message": "as told" }));
+            }
+        }
+    }
+    Answer::json(200, &json!({ "Successful": successful, "Failed": failed }))
+}
+
+fn send(cloud: &Cloud, queue: &str, entries: &[Value], partial: &mut dyn Partial) -> Answer {
+    let bytes: usize = entries.iter().map(|entry| field(entry, "MessageBody").len()).sum();
     if bytes > BYTES_A_CALL {
         return Answer::error(400, "AWS.SimpleQueueService.BatchRequestTooLong");
     }

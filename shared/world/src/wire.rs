@@ -96,6 +96,8 @@ struct Inner {
     weather: Weather,
     /// Operations that have a weather of their own.
     local: BTreeMap<String, Weather>,
+    /// A table that is away, and what every call for it meets.
+    away: Option<(&'static str, Fault)>,
     calls: BTreeMap<String, usize>,
     waited: BTreeMap<String, Waited>,
     /// A digest of everything that happened, to compare two runs by.
@@ -150,6 +152,7 @@ impl Wire {
             rng: Rng::with_seed(seed),
             weather: Weather::calm(),
             local: BTreeMap::new(),
+            away: None,
             calls: BTreeMap::new(),
             waited: BTreeMap::new(),
             history: 0,
@@ -166,6 +169,18 @@ impl Wire {
         let inner = &mut *self.lock();
         inner.weather = weather;
         inner.local.clear();
+        inner.away = None;
+    }
+
+    /// From now on every call for this table meets this fault, until the weather changes.
+    pub fn away(&self, table: &'static str, fault: Fault) {
+        self.lock().away = Some((table, fault));
+    }
+
+    /// What the wire leads to.
+    #[must_use]
+    pub fn cloud(&self) -> &Arc<Cloud> {
+        &self.cloud
     }
 
     /// Changes what goes wrong from now on with one operation.
@@ -197,15 +212,17 @@ impl Wire {
         SharedHttpClient::new(self.clone())
     }
 
-    fn plan(&self, operation: &str) -> Plan {
+    fn plan(&self, operation: &str, body: &[u8]) -> Plan {
         let inner = &mut *self.lock();
         *inner.calls.entry(operation.to_owned()).or_default() += 1;
+        let away = inner.away.filter(|(table, _)| names(body, table)).map(|(_, fault)| fault);
         let mut left = inner.rng.f64();
         let weather = inner.local.get(operation).unwrap_or(&inner.weather);
         let fault = weather.faults.iter().find_map(|(fault, chance)| {
             left -= chance;
             (left < 0.0).then_some(*fault)
         });
+        let fault = away.or(fault);
         let chance = if inner.rng.f64() < weather.partial { weather.refused } else { 0.0 };
         let milliseconds = |rng: &mut Rng| Duration::from_micros(rng.u64(200..4_000));
         let there = match fault {
@@ -259,7 +276,7 @@ impl Wire {
             Some(Fault::Silent) => return hold(client).await,
             Some(Fault::Throttled) => Ok(match call.operation() {
                 "GetObject" | "PutObject" | "ListObjectsV2" => error(503, "SlowDown"),
-                "SendMessageBatch" => error(400, "RequestThrottled"),
+                "SendMessageBatch" | "ChangeMessageVisibilityBatch" => error(400, "RequestThrottled"),
                 "InvokeEndpoint" => error(400, "ThrottlingException"),
                 _ => error(400, "ProvisionedThroughputExceededException"),
             }),
@@ -280,6 +297,12 @@ impl Wire {
         // Nobody may be waiting any more.
         let _ = client.send(answer);
     }
+}
+
+/// Whether a request to DynamoDB is for this table: its name stands there in quotes, escaped ones in a statement.
+fn names(body: &[u8], table: &str) -> bool {
+    let quoted = format!("\"{table}");
+    body.windows(quoted.len()).any(|run| run == quoted.as_bytes())
 }
 
 /// The line stays open and says nothing.
@@ -339,7 +362,7 @@ impl HttpConnector for Connector {
                 };
                 call.operation().to_owned()
             };
-            let plan = wire.plan(&operation);
+            let plan = wire.plan(&operation, request.body().bytes().unwrap_or_default());
             let _waiting = Waiting { wire: wire.clone(), operation, since: Instant::now() };
             let (client, answer) = oneshot::channel();
             tokio::spawn(wire.serve(request, plan, client));

@@ -259,7 +259,7 @@ async fn the_sample_of_events_is_read_and_what_nobody_decided_is_left_alone() {
     let deadline_ms = service.now().millis() + 60_000;
     let deadline = store::Deadline::now() + Duration::from_secs(60);
     let invocation = runtime::Invocation { deadline, deadline_ms, cold_start: true };
-    assert_eq!(escalate::handle(&service.app, batch, invocation).await.failures().count(), 0);
+    assert_eq!(escalate::handle(&service.app, batch, invocation).await.unwrap().failures().count(), 0);
     assert_eq!(service.decisions.all(), Vec::new());
 }
 

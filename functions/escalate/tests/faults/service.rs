@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use domain::policy::Decision;
 use domain::{DecisionRecord, Escalation, Policy, Post, ScoreState, Timestamp, VerdictBefore};
-use escalate::{App, Blocked, Breaker, Config, Endpoint};
+use escalate::{App, Blocked, Config, Endpoint};
 use features::views::{Definitions, Lookup};
 use opinion::protocol::{Outcome, Request, Response};
 use opinion::{Answer, ImageError, Line, Seen, TextOpinion};
 use runtime::{Invocation, SqsBatch};
 use scoring::{Bundle, Explain, Judge, Subject, TextModel};
 use serde_json::json;
-use service::Content;
+use service::{Breaker, Content, Inbox};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -177,6 +177,7 @@ pub struct Service {
     pub stub: Arc<Stub>,
     pub decisions: Arc<MemoryDecisions>,
     pub objects: Arc<MemoryObjects>,
+    pub escalations: Arc<MemoryQueue>,
     pub tasks: Arc<MemoryQueue>,
     pub actions: Arc<MemoryQueue>,
     began: Deadline,
@@ -192,11 +193,13 @@ impl Service {
         let decisions = Arc::new(MemoryDecisions::default());
         let objects = Arc::new(MemoryObjects::default());
         let (tasks, actions) = (Arc::new(MemoryQueue::default()), Arc::new(MemoryQueue::default()));
+        let escalations = Arc::new(MemoryQueue::default());
         let app = App {
             config: Config {
                 stage: "test".to_owned(),
                 decisions_table: String::new(),
                 features_table: String::new(),
+                escalations_queue_url: String::new(),
                 tasks_queue_url: String::new(),
                 actions_queue_url: String::new(),
                 artifacts_bucket: ARTIFACTS.to_owned(),
@@ -213,14 +216,16 @@ impl Service {
             budget: Arc::new(MemoryBudget::default()),
             content: Content { objects: objects.clone(), buckets: vec![CONTENT.to_owned()] },
             block_list: Arc::new(Blocked::new(objects.clone(), ARTIFACTS)),
+            inbox: Arc::new(Inbox::new(escalations.clone())),
+            escalations: escalations.clone(),
             tasks: tasks.clone(),
             actions: actions.clone(),
             endpoint: Arc::new(Endpoint(stub.clone())),
             panel: None,
-            breaker: Arc::new(Mutex::new(Breaker::default())),
+            breaker: Arc::new(Breaker::default()),
             wallet: Arc::default(),
         };
-        Self { app, stub, decisions, objects, tasks, actions, began: Deadline::now() }
+        Self { app, stub, decisions, objects, escalations, tasks, actions, began: Deadline::now() }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -281,7 +286,7 @@ impl Service {
         let left = Duration::from_secs(60);
         let deadline_ms = self.now().millis() + 60_000;
         let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
-        let response = escalate::handle(&self.app, batch, invocation).await;
+        let response = escalate::handle(&self.app, batch, invocation).await.unwrap();
         response.failures().map(|id| id.trim_start_matches('m').parse().unwrap()).collect()
     }
 
@@ -308,7 +313,7 @@ impl Service {
     }
 
     pub fn breaker_is_open(&self) -> bool {
-        self.app.breaker.lock().unwrap().is_open()
+        self.app.breaker.is_open()
     }
 }
 

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         faults: &planted::FAULTS,
         log: &LOG,
     };
-    world.main(cut, |world| world.repeats() & calm(world, 10, 200))
+    world.main(cut, None, |world| world.repeats() & calm(world, 10, 200))
 }
 
 /// Where nothing goes wrong, nothing is done without but what is late or gone.

@@ -137,10 +137,12 @@ impl Posts {
             2 => json!({ "schema": "escalation/1", "received_at": "yesterday", "n": number, "post": {} }).to_string(),
             3 => json!({ "schema": "escalation/1", "received_at": "2026-11-23T10:00:00Z", "post": { "text": format!("{CANARY} {number}") } })
                 .to_string(),
-            // No Unicode text: the original is the JSON string itself.
+            // Half a surrogate pair, which is read as U+FFFD.
             _ => {
-                let body = format!(r#""{CANARY} {number} \ud83d""#);
-                return self.send(body.as_str().into(), Part::Kept(domain::sha256_hex(body.as_bytes())), gust(rng));
+                let read = |half: &str| format!("{CANARY} {number} {half}");
+                let body = format!(r#""{}""#, read("\\ud83d"));
+                let kept = domain::sha256_hex(read("\u{FFFD}").as_bytes());
+                return self.send(body.as_str().into(), Part::Kept(kept), gust(rng));
             }
         };
         let part = Part::Kept(domain::sha256_hex(body.as_bytes()));

@@ -32,12 +32,16 @@ impl Function for Escalate<'_> {
         service::app(&self.judges[usize::from(newer)], self.wire).await
     }
 
-    async fn handle(&self, app: &App, invoked: Invoked) -> String {
+    fn queue(&self) -> &'static str {
+        service::ESCALATIONS
+    }
+
+    async fn handle(&self, app: &App, invoked: Invoked) -> Option<String> {
         let Invoked { event, deadline, deadline_ms, cold_start } = invoked;
         let event = serde_json::value::RawValue::from_string(event).unwrap();
         let batch = SqsBatch::parse(&event).unwrap();
-        let response = escalate::handle(app, batch, Invocation { deadline, deadline_ms, cold_start }).await;
-        serde_json::to_string(&response).unwrap()
+        let response = escalate::handle(app, batch, Invocation { deadline, deadline_ms, cold_start }).await.ok()?;
+        Some(serde_json::to_string(&response).unwrap())
     }
 }
 

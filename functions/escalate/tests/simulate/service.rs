@@ -7,7 +7,7 @@ use escalate::{App, Blocked, Config, Endpoint};
 use fastrand::Rng;
 use features::views::Definitions;
 use scoring::{Bundle, Judge, TextModel};
-use service::Content;
+use service::{Content, Inbox};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use world::{Cloud, Wire};
 
 pub const DECISIONS: &str = "decisions";
 pub const FEATURES: &str = "features";
+pub const ESCALATIONS: &str = "escalations";
 pub const TASKS: &str = "tasks";
 pub const ACTIONS: &str = "actions";
 pub const ENDPOINT: &str = "second";
@@ -91,6 +92,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             stage: "test".to_owned(),
             decisions_table: DECISIONS.to_owned(),
             features_table: FEATURES.to_owned(),
+            escalations_queue_url: ESCALATIONS.to_owned(),
             tasks_queue_url: TASKS.to_owned(),
             actions_queue_url: ACTIONS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
@@ -107,6 +109,8 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
         budget: Arc::new(DynamoBudget::new(&aws, FEATURES, "second_opinion")),
         content: Content { objects: objects.clone(), buckets: vec![CONTENT.to_owned()] },
         block_list: Arc::new(Blocked::new(objects, ARTIFACTS)),
+        inbox: Arc::new(Inbox::new(queue(ESCALATIONS))),
+        escalations: queue(ESCALATIONS),
         tasks: queue(TASKS),
         actions: queue(ACTIONS),
         endpoint: Arc::new(Endpoint(Arc::new(SageMaker::new(&aws, Some(ENDPOINT.to_owned()))))),

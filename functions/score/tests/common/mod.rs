@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, dead_code, reason = "a test may fail by panicking")]
 
 use async_trait::async_trait;
-use domain::{DecisionRecord, Policy, PostId, Revision, Tombstone, decision_id};
+use domain::{DecisionRecord, Policy, PostId, Revision, Timestamp, Tombstone, decision_id};
 use features::views::{Definitions, FeatureRow, Lookup, RowKey};
 use runtime::{Invocation, SqsBatch};
 use score::{App, Config};
 use scoring::{Bundle, Judge, TextModel};
 use serde_json::{Value, json};
+use service::Inbox;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -61,10 +62,10 @@ pub struct World {
     pub decisions: MemoryDecisions,
     pub features: MemoryFeatures,
     pub objects: MemoryObjects,
+    pub posts: Arc<MemoryQueue>,
     pub tasks: MemoryQueue,
     pub actions: MemoryQueue,
     pub escalations: MemoryQueue,
-    pub posts: MemoryQueue,
     faults: Mutex<Vec<Fault>>,
     calls: Mutex<Vec<(&'static str, Deadline)>>,
 }
@@ -216,6 +217,15 @@ impl DecisionStore for Shared {
     async fn find(&self, search: Search, deadline: Deadline) -> Result<Page, StoreError> {
         self.0.decisions.find(search, deadline).await
     }
+
+    async fn overdue(
+        &self,
+        before: Timestamp,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<DecisionRecord>, StoreError> {
+        self.0.decisions.overdue(before, most, deadline).await
+    }
 }
 
 #[async_trait]
@@ -306,6 +316,10 @@ impl Queue for Named {
         answers.truncate(bound.unwrap_or(usize::MAX));
         answers
     }
+
+    async fn hide(&self, _: &[(String, Duration)], _: Deadline) -> Vec<Result<(), StoreError>> {
+        panic!("nobody receives from here")
+    }
 }
 
 /// The workspace's root.
@@ -355,10 +369,10 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
             stage: "test".to_owned(),
             decisions_table: "decisions".to_owned(),
             features_table: "features".to_owned(),
+            posts_queue_url: "posts".to_owned(),
             tasks_queue_url: "tasks".to_owned(),
             actions_queue_url: "actions".to_owned(),
             escalations_queue_url: "escalations".to_owned(),
-            posts_queue_url: "posts".to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
             registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
@@ -370,6 +384,7 @@ pub fn app_with(world: &Arc<World>, judge: Judge) -> App {
         decisions: Arc::new(Shared(world.clone())),
         features: Arc::new(Shared(world.clone())),
         objects: Arc::new(Shared(world.clone())),
+        inbox: Arc::new(Inbox::new(world.posts.clone())),
         tasks: Arc::new(Named(world.clone(), "tasks")),
         actions: Arc::new(Named(world.clone(), "actions")),
         escalations: Arc::new(Named(world.clone(), "escalations")),
@@ -426,8 +441,10 @@ pub fn event_at(bodies: &[Body], sent_ms: i64) -> String {
                 Body::Text(text) => serde_json::to_string(text).unwrap(),
                 Body::Escaped(json) => (*json).to_owned(),
             };
+            let attributes =
+                format!(r#"{{"SentTimestamp":"{sent_ms}","SenderId":"AIDAEXAMPLE","ApproximateReceiveCount":"1"}}"#);
             format!(
-                r#"{{"messageId":"m{index}","body":{body},"eventSourceARN":"arn:aws:sqs:us-east-1:111122223333:posts","attributes":{{"SentTimestamp":"{sent_ms}","SenderId":"AIDAEXAMPLE"}}}}"#
+                r#"{{"messageId":"m{index}","receiptHandle":"r{index}","body":{body},"eventSourceARN":"arn:aws:sqs:us-east-1:111122223333:posts","attributes":{attributes}}}"#
             )
         })
         .collect();
@@ -451,7 +468,7 @@ pub async fn deliver_sent_at(app: &App, bodies: &[String], sent_ms: i64) -> Vec<
     let left = Duration::from_secs(30);
     let deadline_ms = runtime::telemetry::now_ms() + i64::try_from(left.as_millis()).unwrap();
     let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
-    let response = score::handle(app, SqsBatch::parse(&event).unwrap(), invocation).await;
+    let response = score::handle(app, SqsBatch::parse(&event).unwrap(), invocation).await.unwrap();
     response.failures().map(|id| id.trim_start_matches('m').parse().unwrap()).collect()
 }
 
@@ -459,7 +476,7 @@ pub async fn deliver_within<B: Clone + Into<Body>>(app: &App, bodies: &[B], left
     let bodies: Vec<Body> = bodies.iter().cloned().map(Into::into).collect();
     let deadline_ms = runtime::telemetry::now_ms() + i64::try_from(left.as_millis()).unwrap();
     let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
-    let response = score::handle(app, batch(&bodies), invocation).await;
+    let response = score::handle(app, batch(&bodies), invocation).await.unwrap();
     response.failures().map(|id| id.trim_start_matches('m').parse().unwrap()).collect()
 }
 

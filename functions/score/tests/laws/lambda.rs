@@ -68,7 +68,7 @@ async fn answer(app: &score::App, event: &Value) -> Option<String> {
     let left = Duration::from_secs(30);
     let deadline_ms = runtime::telemetry::now_ms() + 30_000;
     let invocation = Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
-    Some(serde_json::to_string(&score::handle(app, batch, invocation).await).unwrap())
+    Some(serde_json::to_string(&score::handle(app, batch, invocation).await.ok()?).unwrap())
 }
 
 fn event(messages: &[(&str, String)]) -> Value {

@@ -293,6 +293,10 @@ impl Queue for Panicking {
     async fn send(&self, messages: &[Message], _: Deadline) -> Vec<Result<(), StoreError>> {
         panic!("cannot send {}", messages[0].body)
     }
+
+    async fn hide(&self, receipts: &[(String, Duration)], _: Deadline) -> Vec<Result<(), StoreError>> {
+        panic!("cannot hide {}", receipts[0].0)
+    }
 }
 
 /// A panic that no message's isolation catches: while an object is read, kept, a message sent.
@@ -433,8 +437,8 @@ async fn the_program_itself_says_nothing_of_it() {
         ("DECISIONS_TABLE", "decisions"),
         ("FEATURES_TABLE", "features"),
         ("TASKS_QUEUE_URL", "http://sqs/1/tasks"),
-        ("ESCALATIONS_QUEUE_URL", "http://sqs/1/escalations"),
         ("POSTS_QUEUE_URL", "http://sqs/1/posts"),
+        ("ESCALATIONS_QUEUE_URL", "http://sqs/1/escalations"),
         ("ACTIONS_QUEUE_URL", "http://sqs/1/actions"),
         ("ARTIFACTS_BUCKET", "moderato-test-of-the-canary"),
         ("CONTENT_BUCKETS", CONTENT),

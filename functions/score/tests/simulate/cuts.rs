@@ -22,7 +22,7 @@ fn deliver(judges: &[Arc<Judge>; 2], seed: u64, at: &[usize]) -> Delivered<State
         let wire = Wire::new(&cloud, seed);
         let mut checker = Checker::new(&cloud, &posts, &judges[0].model);
         let bodies = posts.messages.iter().enumerate();
-        let event = event(bodies.map(|(number, sent)| (format!("m{number}"), sent.body.clone(), BEGINS_MS)));
+        let event = event(bodies.map(|(number, sent)| (number, sent.body.clone(), BEGINS_MS, 1)));
         let (mut after_first, mut polls) = (None, 0);
         for left in at.iter().copied().map(Some).chain([None]) {
             let (polled, answer) = cuts::deliver(&Score { judges, wire: &wire }, &event, left).await;

@@ -10,6 +10,7 @@
 
 mod check;
 mod cuts;
+mod outage;
 mod planted;
 mod posts;
 mod run;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         faults: &planted::FAULTS,
         log: &LOG,
     };
-    world.main(cut, |world| world.repeats() & throttling(world, 20, 300))
+    world.main(cut, Some(outage::hour), |world| world.repeats() & throttling(world, 20, 300) & outage::short(world))
 }
 
 /// Calls under 5 % throttling against calls without.

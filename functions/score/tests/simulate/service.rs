@@ -1,6 +1,7 @@
 //! The function as it is deployed, over an AWS in memory.
 
 use crate::posts::{ARTIFACTS, CONTENT, Posts};
+use ::service::Inbox;
 use domain::Policy;
 use features::views::Definitions;
 use score::{App, Config};
@@ -13,10 +14,10 @@ use world::{Cloud, Wire};
 
 pub const DECISIONS: &str = "decisions";
 pub const FEATURES: &str = "features";
+pub const POSTS: &str = "posts";
 pub const TASKS: &str = "tasks";
 pub const ACTIONS: &str = "actions";
 pub const ESCALATIONS: &str = "escalations";
-pub const POSTS: &str = "posts";
 
 /// From which scores the policy that is live reviews and hides, and the one that comes after it.
 pub const BOUNDS: (f64, f64) = (0.2, 0.8);
@@ -66,6 +67,7 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
     })
     .await;
     let definitions = Arc::new(judge.definitions.clone());
+    let queue = |name: &str| Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{name}")));
     App {
         config: Config {
             decision_days: 400,
@@ -73,10 +75,10 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
             stage: "test".to_owned(),
             decisions_table: DECISIONS.to_owned(),
             features_table: FEATURES.to_owned(),
+            posts_queue_url: POSTS.to_owned(),
             tasks_queue_url: TASKS.to_owned(),
             actions_queue_url: ACTIONS.to_owned(),
             escalations_queue_url: ESCALATIONS.to_owned(),
-            posts_queue_url: POSTS.to_owned(),
             artifacts_bucket: ARTIFACTS.to_owned(),
             registry_fallback: registry::Fallback::Review,
             content_buckets: vec![CONTENT.to_owned()],
@@ -88,10 +90,11 @@ pub async fn app(judge: &Arc<Judge>, wire: &Wire) -> App {
         decisions: Arc::new(DynamoDecisions::new(&aws, DECISIONS).kept_days(400)),
         features: Arc::new(DynamoFeatures::new(&aws, FEATURES, definitions)),
         objects: Arc::new(S3Objects::new(&aws)),
-        tasks: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{TASKS}"))),
-        actions: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ACTIONS}"))),
-        escalations: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{ESCALATIONS}"))),
-        posts: Arc::new(SqsQueue::new(&aws, format!("http://aws.test/000000000000/{POSTS}"))),
+        inbox: Arc::new(Inbox::new(queue(POSTS))),
+        tasks: queue(TASKS),
+        actions: queue(ACTIONS),
+        escalations: queue(ESCALATIONS),
+        posts: queue(POSTS),
     }
 }
 

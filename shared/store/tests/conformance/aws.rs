@@ -105,10 +105,12 @@ async fn a_queue_in_sqs() {
     let mut received = Vec::new();
     let until = Deadline::now() + Duration::from_secs(20);
     while received.len() < sent.len() && Deadline::now() < until {
-        for message in queue.receive(60, soon()).await.unwrap() {
-            queue.delete(&message.receipt, soon()).await.unwrap();
-            received.push(message.body);
+        let messages = queue.receive(60, soon()).await.unwrap();
+        let receipts: Vec<String> = messages.iter().map(|message| message.receipt.clone()).collect();
+        if !receipts.is_empty() {
+            assert!(queue.delete_all(&receipts, soon()).await.iter().all(Result::is_ok));
         }
+        received.extend(messages.into_iter().map(|message| message.body));
     }
     sent.sort();
     received.sort();
