@@ -51,6 +51,10 @@ impl ObjectStore for Bucket {
     async fn list(&self, bucket: &str, prefix: &str, by: Deadline) -> Result<Vec<ObjectInfo>, StoreError> {
         self.kept.list(bucket, prefix, by).await
     }
+
+    async fn delete(&self, bucket: &str, key: &str, by: Deadline) -> Result<(), StoreError> {
+        self.kept.delete(bucket, key, by).await
+    }
 }
 
 #[async_trait::async_trait]

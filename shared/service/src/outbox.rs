@@ -1,6 +1,5 @@
 //! What is owed, on its way to a queue.
 
-use runtime::planted::planted;
 use serde::Serialize;
 use store::{Deadline, Message, Queue, StoreError};
 
@@ -18,7 +17,6 @@ impl Outbox {
         let Some(message) = message else { return };
         match serde_json::to_string(message) {
             // In ASCII alone, so that no queue can refuse it for a character.
-            Ok(body) if planted("bodies-as-they-are") => self.add_body(place, body),
             Ok(body) => self.add_body(place, domain::json::ascii(&body)),
             Err(_) => self.unwritable.push((place, Err(StoreError::permanent("writing a message", "not JSON")))),
         }

@@ -380,8 +380,18 @@ impl MemoryQueue {
 #[async_trait]
 impl Queue for MemoryQueue {
     async fn send(&self, messages: &[Message], _deadline: Deadline) -> Vec<Result<(), StoreError>> {
-        self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend_from_slice(messages);
-        messages.iter().map(|_| Ok(())).collect()
+        // As SQS does, which takes the characters of XML 1.0.
+        let taken =
+            |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+        let mut sent = self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let send = |message: &Message| {
+            if !message.body.chars().all(taken) {
+                return Err(StoreError::permanent("sending messages", "InvalidMessageContents"));
+            }
+            sent.push(message.clone());
+            Ok(())
+        };
+        messages.iter().map(send).collect()
     }
 
     async fn hide(&self, receipts: &[(String, Duration)], _deadline: Deadline) -> Vec<Result<(), StoreError>> {

@@ -37,6 +37,11 @@ pub(crate) fn answer(cloud: &Cloud, operation: &str, body: &[u8], partial: &mut 
     }
 }
 
+/// The characters that SQS takes in a body (`SendMessage` in the API reference): those of XML 1.0.
+fn is_taken(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+}
+
 fn field(entry: &Value, name: &str) -> String {
     entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
@@ -73,6 +78,9 @@ fn send(cloud: &Cloud, queue: &str, entries: &[Value], partial: &mut dyn Partial
     let bytes: usize = entries.iter().map(|entry| field(entry, "MessageBody").len()).sum();
     if bytes > BYTES_A_CALL {
         return Answer::error(400, "AWS.SimpleQueueService.BatchRequestTooLong");
+    }
+    if entries.iter().any(|entry| !field(entry, "MessageBody").chars().all(is_taken)) {
+        return Answer::error(400, "InvalidMessageContents");
     }
     let mut state = cloud.state();
     let kept = state.queues.entry(queue.to_owned()).or_default();
