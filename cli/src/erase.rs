@@ -444,7 +444,7 @@ impl Work<'_> {
         let mut parts = vec![
             part("decisions", table("DECISIONS_TABLE")?, sums.stored.decisions),
             part("feature rows", table("FEATURES_TABLE")?, sums.stored.features),
-            part("originals in quarantine", format!("s3://{bucket}/quarantine/"), sums.stored.quarantined),
+            part("originals in quarantine", format!("s3://{bucket}/quarantine/"), sums.stored.quarantined.len() as u64),
             part("posts that came as objects", format!("s3://{bucket}/{INTAKE}"), sums.objects.own),
         ];
         for (held, output) in sums.letters.iter().zip(SEARCHED) {

@@ -94,6 +94,7 @@ def stack():
                 "ContentBuckets": content_bucket,
                 "ProducerAccounts": "111122223333,444455556666",
                 "EndpointName": "theirs",
+                "AuthorIndex": "on",
             },
         )
         yield Stack(cloud, local_variables(cloud), topic, content_bucket)

@@ -28,14 +28,14 @@ pub enum Subject {
 }
 
 /// How much was erased, or would be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Decisions.
     pub decisions: u64,
     /// Feature rows with values.
     pub features: u64,
-    /// Originals in quarantine.
-    pub quarantined: u64,
+    /// Originals in quarantine, by their digests: one may be found by its post and by its author.
+    pub quarantined: BTreeSet<String>,
     /// Decisions that name the subject and could not be read.
     pub unreadable: u64,
 }
@@ -45,7 +45,7 @@ impl std::ops::AddAssign for Counts {
         let Self { decisions, features, quarantined, unreadable } = more;
         self.decisions += decisions;
         self.features += features;
-        self.quarantined += quarantined;
+        self.quarantined.extend(quarantined);
         self.unreadable += unreadable;
     }
 }
@@ -188,12 +188,12 @@ impl Eraser<'_> {
         Ok(count)
     }
 
-    /// Lets go of originals in quarantine. Gives how many there were.
-    async fn release(&self, whose: KeyedDigest) -> Result<u64, StoreError> {
+    /// Lets go of originals in quarantine. Gives their digests.
+    async fn release(&self, whose: KeyedDigest) -> Result<BTreeSet<String>, StoreError> {
         let kept = quarantine::about(self.objects, self.bucket, whose, Deadline::now() + PATIENCE).await?;
         for sha256 in kept.iter().filter(|_| self.erases) {
             quarantine::erase(self.objects, self.bucket, whose, sha256, Deadline::now() + PATIENCE).await?;
         }
-        Ok(kept.len() as u64)
+        Ok(kept.into_iter().collect())
     }
 }

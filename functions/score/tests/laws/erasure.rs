@@ -152,7 +152,6 @@ async fn features_that_cannot_be_read_bring_nobody_back() {
         world.breaks(fault);
         let bodies = [by("u", "p", HATEFUL), by("v", "q", HATEFUL), post("r", HATEFUL)];
         assert_eq!(deliver(&app, &bodies).await, Vec::<usize>::new());
-        assert_eq!(decided(&world), posts(&[("q", 1), ("r", 1)]));
         sent_at(&app, &by("u", "later", HATEFUL), AFTER_MS).await;
         assert_eq!(decided(&world), posts(&[("later", 1), ("q", 1), ("r", 1)]));
         world.mends();
@@ -191,7 +190,7 @@ async fn quarantine_is_erased_too() {
     let bodies = [cut("u", "p"), cut("v", "q"), panics, "nobody's".to_owned()];
     assert_eq!(deliver(&app, &bodies).await, Vec::<usize>::new());
     assert_eq!(world.objects_under("quarantine/").await.len(), 4);
-    assert_eq!(erase(&world, &of("u")).await.quarantined, 2);
+    assert_eq!(erase(&world, &of("u")).await.quarantined.len(), 2);
     let kept: std::collections::BTreeSet<_> = world.objects_under("quarantine/").await.into_iter().collect();
     let digest = |body: &str| format!("quarantine/{}", domain::sha256_hex(body.as_bytes()));
     assert_eq!(kept, [digest(&bodies[1]), digest(&bodies[3])].into());
@@ -205,6 +204,6 @@ async fn quarantine_is_erased_too() {
     assert_eq!(world.objects_under("quarantine/").await.len(), 2);
     assert!(decided(&world).iter().all(|(post, _)| post == "q"), "{:?}", decided(&world));
     // By the post as well.
-    assert_eq!(erase(&world, &Subject::Post(post_id("q"))).await.quarantined, 1);
+    assert_eq!(erase(&world, &Subject::Post(post_id("q"))).await.quarantined.len(), 1);
     assert_eq!(world.objects_under("quarantine/").await, [digest(&bodies[3])]);
 }

@@ -38,8 +38,25 @@ fn definitions() -> Arc<Definitions> {
 async fn decisions_in_dynamodb() {
     let Some((aws, stack)) = stack("decisions_in_dynamodb").await else { return };
     decisions::conforms(&DynamoDecisions::new(&aws, &stack["DECISIONS_TABLE"])).await;
+    finds_by_the_index(&DynamoDecisions::new(&aws, &stack["DECISIONS_TABLE"])).await;
     // With a time to live they read back the same.
     decisions::conforms(&DynamoDecisions::new(&aws, &stack["DECISIONS_TABLE"]).kept_days(400)).await;
+}
+
+/// Where the table has an index of authors, it finds what reading the table finds; posts of nobody are in neither.
+async fn finds_by_the_index(store: &DynamoDecisions) {
+    let size = store.size(soon()).await.unwrap();
+    if !size.indexed {
+        return println!("skipped: finds_by_the_index: the table has no index of authors (AuthorIndex=on)");
+    }
+    let author = domain::AuthorId::try_from(fresh("indexed")).unwrap();
+    let mut records: Vec<_> = (1..=30).map(|n| decisions::record(&format!("{author}-{n}"), 1)).collect();
+    records.iter_mut().skip(1).for_each(|record| record.author_id = Some(author.clone()));
+    records[0].author_id = None;
+    assert!(store.insert(&records, soon()).await.iter().all(Result::is_ok));
+    let by_index = decisions::found_by(store, vec![store::Search::by_index(author.clone())]).await;
+    assert_eq!(by_index.len(), 29);
+    assert_eq!(by_index, decisions::found_by(store, store::Search::by_scan(&author, 3)).await);
 }
 
 #[tokio::test]
