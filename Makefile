@@ -19,6 +19,7 @@ POSTS ?=
 SEEDS ?=
 EPOCHS ?= 3
 SEED ?=
+RATE ?=
 POLICY ?=
 GPU ?=
 EVENT ?= events/native.json
@@ -28,7 +29,7 @@ TARGET ?=
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: train help up down forget invoke test simulate planted cuts fuzz soak bench bench-tools lint lint-tools deploy outputs tools build lock
+.PHONY: train help up down forget invoke test simulate outage planted cuts fuzz soak bench bench-tools lint lint-tools deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -69,6 +70,9 @@ train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the mode
 
 simulate: build ## the fault world: make simulate SEEDS=n POSTS=m [SEED=k]
 	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'
+
+outage: build ## an hour without the decisions table at RATE=100 posts a second (SEED=k says how it is away), beside the same hour with it
+	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --outage '$(or $(RATE),100)' --seed '$(or $(SEED),0)'
 
 planted: build ## the table of planted faults, and the seeds it took to catch each
 	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --planted

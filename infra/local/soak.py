@@ -259,7 +259,9 @@ class Soak:
 
     def _until_empty(self, killer: Killer, hidden_s: int, until: str) -> None:
         """Waits until nothing waits; dead letters are put back once nothing is killed any more."""
-        deadline = time.monotonic() + 30 * hidden_s
+        # What may have ended a process comes again by itself, within a minute and a half (shared/service/src/inbox.rs).
+        patience = 30 * hidden_s + 180
+        deadline = time.monotonic() + patience
         while True:
             waiting = self._waiting("POSTS_QUEUE_URL")
             dead = self._waiting("POSTS_DLQ_URL")
@@ -268,7 +270,7 @@ class Soak:
             if waiting == 0:
                 self._redrive(dead)
             if time.monotonic() > deadline:
-                raise Lost(f"{waiting} messages wait and {dead} are dead after {30 * hidden_s} s; the local AWS's log: {self.cloud.log}")
+                raise Lost(f"{waiting} messages wait and {dead} are dead after {patience} s; the local AWS's log: {self.cloud.log}")
             self._progress(None, None, killer)
             time.sleep(0.2)
 

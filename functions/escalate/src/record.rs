@@ -38,10 +38,13 @@ pub(crate) async fn record(app: &App, work: &mut Work) {
     take_over(app, work, stands).await;
 }
 
+/// Write units of taking a decision out of the index of provisional ones.
+const OUT_OF_THE_INDEX: usize = 1;
+
 /// What this function's part of the decision cost, besides asking: its write, and its share of a batch's messages.
 #[expect(clippy::cast_precision_loss, reason = "a handful of write units")]
 fn own_cost(write_units: usize) -> f64 {
-    write_units as f64 * WRITE_UNIT + LAMBDA_REQUEST / SQS_BATCH + 3.0 * SQS_REQUEST / SQS_BATCH
+    (write_units + OUT_OF_THE_INDEX) as f64 * WRITE_UNIT + LAMBDA_REQUEST / SQS_BATCH + 3.0 * SQS_REQUEST / SQS_BATCH
 }
 
 /// Puts what stands in the place of those that came second: what is owed is a function of what is stored.

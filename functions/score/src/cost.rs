@@ -37,6 +37,8 @@ impl Share {
         let owed = record.owed();
         let owes = [owed.task.is_some(), owed.action.is_some(), owed.second_opinion];
         let messages = owes.into_iter().filter(|owes| *owes).count() as f64;
-        rounded(self.usd_micro + write_units as f64 * WRITE_UNIT + messages * SQS_REQUEST / SQS_BATCH)
+        // What is provisional is in an index besides, and costs as much again when it is taken out.
+        let writes = write_units as f64 + f64::from(u8::from(record.provisional));
+        rounded(self.usd_micro + writes * WRITE_UNIT + messages * SQS_REQUEST / SQS_BATCH)
     }
 }

@@ -131,7 +131,7 @@ pub struct Consulted {
     pub by: Adviser,
     /// Whether it was had.
     pub state: ScoreState,
-    /// Why it was not: `off`, `late`, `budget`, `breaker`, `timeout`, `failed`, `unusable` or `content`.
+    /// Why it was not: `off`, `late`, `tries`, `budget`, `breaker`, `timeout`, `failed`, `unusable` or `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// `name@version` of the text model that gave it, where one did.

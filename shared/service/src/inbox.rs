@@ -23,11 +23,13 @@ const PAUSES_S: [u32; 6] = [2, 5, 15, 45, 120, 300];
 const MOST_FAILED: usize = 30;
 /// A message that comes for the third time may be one that ends the process.
 const SUSPECT: u32 = 3;
-/// Among others such a message is hidden, each of them, for this long and up to ten times as long, before anything is begun.
+/// Among others each such message is hidden before anything is begun, until the invocation is over and some part of this besides: should
+/// the process end, they come again one by one.
 const APART: Duration = Duration::from_secs(60);
 /// An environment does that once in a while: after an hour in which nothing could be stored every message has come too often.
 const APART_EVERY: Duration = Duration::from_secs(60);
-/// What was left alone comes again so long after the next try.
+/// What was left alone comes again so long after the next try, and not sooner than after half a pause: other environments try at other
+/// times.
 const SOON: Duration = Duration::from_secs(1);
 /// Asking the queue may take this long.
 const HIDE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -92,14 +94,16 @@ impl Inbox {
         let Some(permit) = self.breaker.permit(now) else {
             // In the first minute it may be a hiccup: then what came comes again when one has tried, and together, since every batch costs
             // a call. Later nothing is asked any more, and the queue's visibility timeout says when.
-            if let Some((_, left)) = self.breaker.pause(now).filter(|(pause, _)| *pause < LONGEST_PAUSE) {
-                self.hide(batch.messages.iter().map(|message| (message, left + SOON)), end).await;
+            if let Some((pause, left)) = self.breaker.pause(now).filter(|(pause, _)| *pause < LONGEST_PAUSE) {
+                let wait = left.max(pause / 2) + SOON;
+                self.hide(batch.messages.iter().map(|message| (message, wait)), end).await;
             }
             return Err(Unavailable);
         };
         let mut suspects = batch.messages.iter().filter(|message| message.receive_count >= SUSPECT).peekable();
         if batch.messages.len() > 1 && suspects.peek().is_some() && !permit.is_trial() && self.may_set_apart(now) {
-            self.hide(suspects.map(|message| (message, APART.mul_f64(1.0 + 9.0 * fastrand::f64()))), end).await;
+            let over = end.saturating_duration_since(now);
+            self.hide(suspects.map(|message| (message, over + APART.mul_f64(fastrand::f64()))), end).await;
         }
         Ok(Begun { inbox: self, permit, end })
     }
@@ -284,7 +288,7 @@ mod tests {
         let (bench, mut known) = (Bench::new(), 0);
         let suspects = |known: &mut usize| -> Vec<String> {
             let hidden = bench.hidden(known);
-            assert!(hidden.iter().all(|(_, span)| (60.0..=600.0).contains(span)), "{hidden:?}");
+            assert!(hidden.iter().all(|(_, span)| (30.0..=90.0).contains(span)), "{hidden:?}");
             hidden.into_iter().map(|(receipt, _)| receipt).collect()
         };
         let end = || Deadline::now() + INVOCATION;

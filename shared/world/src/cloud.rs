@@ -147,11 +147,11 @@ impl Cloud {
 
     /// What stands under the key of `item`.
     #[must_use]
-    pub fn item(&self, table: &str, item: &dynamodb::Item) -> Option<std::sync::Arc<dynamodb::Item>> {
+    pub fn item(&self, table: &str, item: &dynamodb::Item) -> Option<dynamodb::Item> {
         self.state().tables.item(table, item)
     }
 
-    /// The writes to a table after the first `known`, in order.
+    /// The writes to a table after the first `known`, in order; those are forgotten.
     #[must_use]
     pub fn writes(&self, table: &str, known: usize) -> Vec<dynamodb::Write> {
         self.state().tables.writes(table, known)

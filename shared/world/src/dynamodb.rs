@@ -10,6 +10,24 @@ use tokio::time::Instant;
 /// An item: attribute values by name, in DynamoDB's JSON.
 pub type Item = Map<String, Value>;
 
+/// An item as it is kept: its JSON, since the maps of one take twenty times as much.
+#[derive(Clone)]
+pub struct Packed(Arc<[u8]>);
+
+impl Packed {
+    /// Packs an item.
+    #[must_use]
+    pub fn of(item: &Item) -> Self {
+        Self(serde_json::to_vec(item).unwrap().into())
+    }
+
+    /// The item.
+    #[must_use]
+    pub fn item(&self) -> Item {
+        serde_json::from_slice(&self.0).unwrap()
+    }
+}
+
 /// One write that was carried out.
 #[derive(Clone)]
 pub struct Write {
@@ -28,8 +46,11 @@ type Key = (String, u64);
 
 #[derive(Default)]
 struct Table {
-    items: BTreeMap<Key, Arc<Item>>,
+    items: BTreeMap<Key, Packed>,
+    /// Those that nobody has seen yet.
     writes: Vec<Write>,
+    /// How many were seen.
+    seen: usize,
 }
 
 #[derive(Default)]
@@ -43,15 +64,20 @@ impl Tables {
         self.0.get_mut(name).unwrap()
     }
 
-    pub(crate) fn writes(&self, table: &str, known: usize) -> Vec<Write> {
-        self.0.get(table).and_then(|table| table.writes.get(known..)).unwrap_or_default().to_vec()
+    pub(crate) fn writes(&mut self, table: &str, known: usize) -> Vec<Write> {
+        let table = self.table(table);
+        assert!(known >= table.seen, "what somebody knew is forgotten");
+        let known = (known - table.seen).min(table.writes.len());
+        table.writes.drain(..known);
+        table.seen += known;
+        table.writes.clone()
     }
 
     pub(crate) fn put(&mut self, table: &str, item: Item, by: &str) {
         let table = self.table(table);
         let key = key(&item);
+        let replaced = table.items.insert(key, Packed::of(&item)).is_some();
         let item = Arc::new(item);
-        let replaced = table.items.insert(key, item.clone()).is_some();
         table.writes.push(Write { item, by: by.to_owned(), replaced, at: Instant::now() });
     }
 
@@ -59,8 +85,8 @@ impl Tables {
         self.table(table).items.remove(&key(item));
     }
 
-    pub(crate) fn item(&self, table: &str, item: &Item) -> Option<Arc<Item>> {
-        self.0.get(table)?.items.get(&key(item)).cloned()
+    pub(crate) fn item(&self, table: &str, item: &Item) -> Option<Item> {
+        self.0.get(table)?.items.get(&key(item)).map(Packed::item)
     }
 }
 
@@ -176,10 +202,9 @@ fn get(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn P
             if partial.refuse(&shown(&key)).is_some() {
                 left.push(asked);
             } else if let Some(item) = table.items.get(&key) {
-                found.push(projected(item, projection.as_ref()));
+                found.push(projected(item.item(), projection.as_ref()));
             }
         }
-        let found: Vec<&Item> = found.iter().map(Arc::as_ref).collect();
         responses.insert(name.clone(), json!(found));
         if !left.is_empty() {
             asked["Keys"] = Value::Array(left);
@@ -197,10 +222,11 @@ fn projection(asked: &Value) -> Option<BTreeSet<String>> {
     Some(expression.map(named).collect())
 }
 
-fn projected(item: &Arc<Item>, names: Option<&BTreeSet<String>>) -> Arc<Item> {
-    let Some(names) = names else { return item.clone() };
-    let kept = item.iter().filter(|(name, _)| names.contains(*name));
-    Arc::new(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
+fn projected(mut item: Item, names: Option<&BTreeSet<String>>) -> Item {
+    if let Some(names) = names {
+        item.retain(|name, _| names.contains(name));
+    }
+    item
 }
 
 fn write(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn Partial) -> Answer {
@@ -232,8 +258,8 @@ fn write(tables: &mut Tables, mut request: Map<String, Value>, partial: &mut dyn
 fn condition(tables: &mut Tables, table: &str, item: &Item, request: &Map<String, Value>) -> Option<bool> {
     let Some(expression) = request.get("ConditionExpression") else { return Some(true) };
     let values = request.get("ExpressionAttributeValues").and_then(Value::as_object).cloned().unwrap_or_default();
-    let stands = tables.table(table).items.get(&key(item)).map(Arc::as_ref);
-    condition::holds(expression.as_str()?, &values, stands)
+    let stands = tables.item(table, item);
+    condition::holds(expression.as_str()?, &values, stands.as_ref())
 }
 
 fn put(tables: &mut Tables, mut request: Map<String, Value>) -> Answer {
@@ -265,7 +291,7 @@ fn update(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
         None => return invalid(),
     }
     let stands = tables.item(table, key_of);
-    let mut item = stands.as_deref().cloned().unwrap_or_else(|| key_of.clone());
+    let mut item = stands.unwrap_or_else(|| key_of.clone());
     let expression = request.get("UpdateExpression").and_then(Value::as_str).unwrap_or_default();
     let (set, add) = expression.split_once("ADD ").unwrap_or((expression, ""));
     let set = set.trim().strip_prefix("SET ").unwrap_or_default();
@@ -285,23 +311,57 @@ fn update(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
     Answer::json(200, &json!({}))
 }
 
-/// Revisions of a post, all or those before one; or, by the index of authors, those of an author.
+/// Revisions of a post, all or those before one; by the index of authors those of an author; by that of provisional decisions the oldest.
 fn query(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
     let value = |name: &str| request.get("ExpressionAttributeValues").and_then(|values| values.get(name));
     let Some(name) = request.get("TableName").and_then(Value::as_str) else {
         return Answer::error(400, "ValidationException");
     };
     let table = tables.table(name);
-    if request.get("IndexName").and_then(Value::as_str) == Some("by-author") {
-        let author = value(":author");
-        return answered(request, table.items.values().filter(|item| item.get("author_id") == author));
+    match request.get("IndexName").and_then(Value::as_str) {
+        Some("by-author") => {
+            let author = value(":author");
+            let items = table.items.values().map(Packed::item);
+            return answered(request, items.filter(|item| item.get("author_id") == author));
+        }
+        Some("provisional") => return provisional(table, request),
+        Some(_) => return Answer::error(400, "ValidationException"),
+        None => {}
     }
     let Some(post) = value(":post").and_then(|post| post.get("S")?.as_str()) else {
         return Answer::error(400, "ValidationException");
     };
     let before = value(":revision").and_then(|value| value.get("N")?.as_str()?.parse().ok());
     let bound = before.unwrap_or(u64::MAX);
-    answered(request, table.items.range((post.to_owned(), 0)..(post.to_owned(), bound)).map(|(_, item)| item))
+    answered(request, table.items.range((post.to_owned(), 0)..(post.to_owned(), bound)).map(|(_, item)| item.item()))
+}
+
+/// A page of the sparse index of provisional decisions, which has their keys alone.
+fn provisional(table: &Table, request: &Map<String, Value>) -> Answer {
+    let value = |name: &str| request.get("ExpressionAttributeValues").and_then(|values| values.get(name));
+    let (Some(shard), Some(before)) = (value(":shard"), value(":before").and_then(|before| before.get("S")?.as_str()))
+    else {
+        return Answer::error(400, "ValidationException");
+    };
+    let place = |item: &Item| (text(item, "received_at").unwrap_or_default().to_owned(), key(item));
+    let after = request.get("ExclusiveStartKey").and_then(Value::as_object).map(place);
+    let in_index = |item: &Item| item.get("open_shard") == Some(shard) && text(item, "received_at").is_some();
+    let mut found: Vec<Item> = table.items.values().map(Packed::item).filter(in_index).collect();
+    found.retain(|item| {
+        let place = place(item);
+        *place.0 < *before && after.as_ref().is_none_or(|after| place > *after)
+    });
+    found.sort_by_key(place);
+    let limit = request.get("Limit").and_then(Value::as_u64).map_or(usize::MAX, |limit| limit as usize);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let names = ["post_id", "revision", "open_shard", "received_at"].map(str::to_owned).into();
+    let found: Vec<Item> = found.into_iter().map(|item| projected(item, Some(&names))).collect();
+    let mut answer = json!({ "Items": found, "Count": found.len(), "ScannedCount": found.len() });
+    if let Some(last) = found.last().filter(|_| more) {
+        answer["LastEvaluatedKey"] = json!(last);
+    }
+    Answer::json(200, &answer)
 }
 
 /// Part of a table, or all of it.
@@ -313,21 +373,21 @@ fn scan(tables: &mut Tables, request: &Map<String, Value>) -> Answer {
     let (part, of) = (number("Segment").unwrap_or(0), number("TotalSegments").unwrap_or(1));
     let hash = |key: &Key| key.0.bytes().fold(0_u64, |hash, byte| (hash * 31 + u64::from(byte)) % 65_521);
     let items = tables.table(name).items.iter().filter(|(key, _)| hash(key) % of == part);
-    answered(request, items.map(|(_, item)| item))
+    answered(request, items.map(|(_, item)| item.item()))
 }
 
 /// What of these items the request's filter lets through.
-fn answered<'a>(request: &Map<String, Value>, items: impl Iterator<Item = &'a Arc<Item>>) -> Answer {
+fn answered(request: &Map<String, Value>, items: impl Iterator<Item = Item>) -> Answer {
     let values = request.get("ExpressionAttributeValues").and_then(Value::as_object).cloned().unwrap_or_default();
     let (mut found, mut scanned) = (Vec::new(), 0);
     for item in items {
         scanned += 1;
         let holds = match request.get("FilterExpression").and_then(Value::as_str) {
             None => Some(true),
-            Some(filter) => condition::holds(filter, &values, Some(item)),
+            Some(filter) => condition::holds(filter, &values, Some(&item)),
         };
         match holds {
-            Some(true) => found.push(item.as_ref()),
+            Some(true) => found.push(item),
             Some(false) => {}
             None => return Answer::error(400, "ValidationException"),
         }

@@ -27,5 +27,5 @@ mod sqs;
 mod wire;
 
 pub use cloud::{Answer, Call, Cloud, Inference, Partial, Told};
-pub use dynamodb::{Item, Write};
+pub use dynamodb::{Item, Packed, Write};
 pub use wire::{Fault, Waited, Weather, Wire};

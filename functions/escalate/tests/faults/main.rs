@@ -178,6 +178,56 @@ async fn a_post_that_is_too_old_is_decided_without() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_too_often_is_decided_without() {
+    let service = Service::with(Mood::Well(0.95));
+    let bodies = service.uncertain(0..10).await;
+    assert_eq!(service.deliver_again(&bodies[..5], 3).await, Vec::<usize>::new());
+    assert_eq!(service.deliver_again(&bodies[5..], 4).await, Vec::<usize>::new());
+    let records: Vec<_> = (0..10).map(|id| service.record(&format!("p{id}"))).collect();
+    assert_eq!((all_is_well(&service, &records), service.stub.calls()), (5, 1));
+    assert_eq!(whys(&records), [("tries".to_owned(), 5)].into());
+}
+
+/// A review that nobody gets: the escalation of a provisional decision never comes.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_settles_what_waits_for_too_long() {
+    let service = Service::with(Mood::Well(0.95));
+    let sweep = vec![r#"{"schema": "sweep/1"}"#.to_owned()];
+    service.uncertain(0..25).await;
+    tokio::time::sleep(Duration::from_secs(599)).await;
+    assert_eq!(service.deliver(&sweep).await, Vec::<usize>::new());
+    assert_eq!(service.escalations.sent().len(), 0, "it is not overdue yet");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    service.uncertain(25..30).await;
+    // Several at once, and one after the other, do no harm.
+    assert_eq!(service.deliver(&[sweep.clone(), sweep.clone()].concat()).await, Vec::<usize>::new());
+    assert_eq!(service.deliver(&sweep).await, Vec::<usize>::new());
+    let orders: Vec<String> = service.escalations.sent().into_iter().map(|message| message.body).collect();
+    assert_eq!(orders.len(), 50);
+    for ten in orders.chunks(10) {
+        assert_eq!(service.deliver(ten).await, Vec::<usize>::new());
+    }
+    assert_eq!(service.stub.calls(), 0);
+    let records: Vec<_> = (0..25).map(|id| service.record(&format!("p{id}"))).collect();
+    for record in &records {
+        let consulted = record.second_opinion.as_ref().unwrap();
+        assert!(!record.provisional && record.attempt == 2 && record.decision == Decision::Review);
+        assert_eq!((consulted.state, consulted.why.as_deref()), (ScoreState::Unavailable, Some("late")));
+    }
+    let tasks: std::collections::BTreeSet<_> =
+        service.sent().0.iter().map(|task| task["post_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(tasks, (0..25).map(|id| format!("p{id}")).collect());
+    assert!((25..30).all(|id| service.record(&format!("p{id}")).provisional), "these may still have theirs");
+    assert_eq!(service.deliver(&sweep).await, Vec::<usize>::new());
+    assert_eq!(service.escalations.sent().len(), 50, "nothing is overdue any more");
+    // What was settled in the meantime, or erased, stays as it is.
+    let before = service.decisions.all();
+    let nobody = r#"{"schema":"settle/1","post_id":"nobody","revision":1}"#.to_owned();
+    assert_eq!(service.deliver(&[nobody, orders[0].clone()]).await, Vec::<usize>::new());
+    assert_eq!(service.decisions.all(), before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_person_was_quicker() {
     let service = Service::with(Mood::Well(0.95));
     let bodies = service.uncertain(0..2).await;

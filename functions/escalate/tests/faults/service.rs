@@ -276,11 +276,15 @@ impl Service {
 
     /// Delivers a batch as Lambda does, with a minute to go; the places of the messages to be delivered again.
     pub async fn deliver(&self, bodies: &[String]) -> Vec<usize> {
-        let records: Vec<_> = bodies
-            .iter()
-            .enumerate()
-            .map(|(place, body)| json!({ "messageId": format!("m{place}"), "body": body, "attributes": {} }))
-            .collect();
+        self.deliver_again(bodies, 1).await
+    }
+
+    /// Delivers messages that are received for so many times.
+    pub async fn deliver_again(&self, bodies: &[String], receives: u32) -> Vec<usize> {
+        let attributes = json!({ "ApproximateReceiveCount": receives.to_string() });
+        let message =
+            |(place, body)| json!({ "messageId": format!("m{place}"), "body": body, "attributes": attributes });
+        let records: Vec<_> = bodies.iter().enumerate().map(message).collect();
         let event = json!({ "Records": records }).to_string();
         let batch = SqsBatch::parse(&serde_json::value::RawValue::from_string(event).unwrap()).unwrap();
         let left = Duration::from_secs(60);

@@ -76,7 +76,7 @@ pub struct Totals {
 }
 
 /// Why there may be no second opinion.
-pub const WHY: [&str; 7] = ["late", "budget", "breaker", "timeout", "failed", "unusable", "content"];
+pub const WHY: [&str; 8] = ["late", "tries", "budget", "breaker", "timeout", "failed", "unusable", "content"];
 
 fn text<'a>(item: &'a Item, name: &str) -> &'a str {
     item.get(name).and_then(|value| value.get("S")?.as_str()).unwrap_or_default()
@@ -433,6 +433,16 @@ impl Watch for Checker<'_> {
 
     fn wrong(&mut self, what: String) {
         Checker::wrong(self, what);
+    }
+
+    fn sent_to_itself(&mut self, body: &str) -> Vec<Part> {
+        let order: Value = serde_json::from_str(body).unwrap();
+        let key = (order["post_id"].as_str().unwrap().to_owned(), order["revision"].as_u64().unwrap());
+        if !self.stood.contains_key(&key) {
+            self.wrong(format!("a sweep found {key:?}, which nobody has sent"));
+            return Vec::new();
+        }
+        vec![Part::Post(key)]
     }
 
     fn delivered(&mut self, parts: &[Part], receives: u32) {

@@ -1,7 +1,7 @@
 //! Faults planted in the code, to see that the simulation catches them.
 
 /// Names in the code, and what each does.
-pub const FAULTS: [(&str, &str); 24] = [
+pub const FAULTS: [(&str, &str); 25] = [
     ("supersede-unconditionally", "the second decision is written over whatever stands there, or nothing"),
     ("supersede-human", "the condition of the write does not spare a person's decision"),
     ("supersede-any-attempt", "the condition of the write does not ask for the provisional decision before it"),
@@ -24,6 +24,7 @@ pub const FAULTS: [(&str, &str); 24] = [
     ("failed-entries-ignored", "`Failed[]` of SendMessageBatch counts as sent"),
     ("empty-item-identifier", "failures are reported with empty ids"),
     ("retry-past-deadline", "calls and tries go on past their deadline"),
+    ("no-sweep", "nobody looks for decisions whose escalations are lost"),
     ("quarantine-not-awaited", "poison is acknowledged though it could not be kept"),
     ("quarantine-cut-short", "poison is kept without its end"),
 ];

@@ -74,6 +74,8 @@ pub struct Posts {
     pub blocked: BTreeSet<String>,
     /// All parts of all messages, once each.
     pub parts: Vec<Part>,
+    /// Those whose messages are lost: only a sweep finds them.
+    pub lost: BTreeSet<Part>,
     /// Of ten posts with words, so many have pictures too.
     illustrated: u8,
 }
@@ -179,12 +181,22 @@ impl Posts {
     fn write_down(&mut self, rng: &mut Rng, draft: &Draft, record: Option<DecisionRecord>) {
         let key = (draft.id.clone(), draft.revision);
         let body = quoted(&Escalation { post: draft.post(), received_at: draft.received_at() }.to_body());
+        if record.as_ref().is_some_and(|record| record.provisional) && rng.u8(..20) == 0 {
+            let part = Part::Post(key.clone());
+            self.parts.push(part.clone());
+            self.lost.insert(part);
+            return self.stands(key, draft, record);
+        }
         self.send(body.clone(), Part::Post(key.clone()), draft.after);
         // The first function sends again what it has sent, whenever its own message comes again.
         while rng.u8(..4) == 0 {
             let after = if rng.bool() { draft.after } else { draft.after + gust(rng) };
             self.send(body.clone(), Part::Post(key.clone()), after);
         }
+        self.stands(key, draft, record);
+    }
+
+    fn stands(&mut self, key: Key, draft: &Draft, record: Option<DecisionRecord>) {
         self.records.extend(record);
         let known = &draft.known;
         let kept = Known { text: known.text.clone(), media: known.media.clone(), received_ms: known.received_ms };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use world::lambda::Watch;
-use world::{Cloud, Item};
+use world::{Cloud, Item, Packed};
 
 /// The longest invocation, in milliseconds: how far what it saw may lie behind what it wrote.
 const INVOCATION_MS: i64 = 30_000;
@@ -19,9 +19,13 @@ type Place = (String, u64);
 
 /// A stored decision, and what it owes.
 struct Decided {
-    item: Arc<Item>,
+    item: Packed,
     task: Option<String>,
     action: Option<String>,
+    decision: String,
+    attempt: u64,
+    /// The contents that it knows.
+    contents: BTreeSet<String>,
     /// What decisions before it, on other content, owed.
     owed_before: BTreeSet<String>,
     /// When a person decided, in milliseconds.
@@ -109,7 +113,7 @@ impl<'a> Checker<'a> {
                 ("insert", None) => self.inserted(key, write.item),
                 ("reviewer", Some(decided)) => {
                     decided.human_at = Some(millis(&write.item, "decided_at"));
-                    decided.item = write.item;
+                    decided.item = Packed::of(&write.item);
                 }
                 (_, Some(decided)) if decided.human_at.is_some() => {
                     self.wrong(format!("a person's decision on {key:?} was overwritten"));
@@ -130,12 +134,11 @@ impl<'a> Checker<'a> {
     /// Other content came in a place that is taken: decided again, no milder, and nothing that was known is forgotten.
     fn conflicted(&mut self, key: Place, item: Arc<Item>) {
         let before = &self.decided[&key];
-        let (was, is) = (text(&before.item, "decision"), text(&item, "decision"));
-        let (knew, knows) = (contents(&before.item), contents(&item));
-        let settled = knows.is_superset(&knew)
-            && knows.len() == knew.len() + 1
-            && severity(is) >= severity(was).max(1)
-            && number(&item, "attempt") == number(&before.item, "attempt") + 1;
+        let knows = contents(&item);
+        let settled = knows.is_superset(&before.contents)
+            && knows.len() == before.contents.len() + 1
+            && severity(text(&item, "decision")) >= severity(&before.decision).max(1)
+            && number(&item, "attempt") == before.attempt + 1;
         if !settled {
             return self.wrong(format!("the decision on {key:?} was overwritten"));
         }
@@ -161,12 +164,15 @@ impl<'a> Checker<'a> {
         let decided = Decided {
             task: (decision != "approve").then(|| format!("{id}-task")),
             action: action.map(|action| format!("{id}-{attempt}-{action}")),
+            decision: decision.to_owned(),
+            attempt,
+            contents: contents(&item),
             owed_before: BTreeSet::new(),
             human_at: None,
-            item,
+            item: Packed::of(&item),
         };
-        let judgement = self.judgement(&key, &decided.item);
-        for wrong in self.evidence(&key, &decided.item).into_iter().chain(judgement) {
+        let judgement = self.judgement(&key, &item);
+        for wrong in self.evidence(&key, &item).into_iter().chain(judgement) {
             self.wrong(wrong);
         }
         self.decided.insert(key, decided);
@@ -242,7 +248,7 @@ impl<'a> Checker<'a> {
             return self.wrong(format!("{queue}: a message about {key:?}, which is not decided"));
         };
         let owed = if queue == TASKS { &decided.task } else { &decided.action };
-        let conflicted = !decided.owed_before.is_empty() || number(&decided.item, "attempt") > 1;
+        let conflicted = !decided.owed_before.is_empty() || decided.attempt > 1;
         if owed.as_deref() != Some(&*id) && !decided.owed_before.contains(&id) {
             let what = format!("{queue}: {id} about {key:?}, owed is {owed:?}");
             return self.wrong(what);
@@ -251,7 +257,7 @@ impl<'a> Checker<'a> {
         if queue == TASKS
             && decided.human_at.is_none()
             && !conflicted
-            && field("decision") != text(&decided.item, "decision")
+            && field("decision") != decided.decision
         {
             let what = format!("tasks: {key:?} is asked about as {}, decided otherwise", field("decision"));
             return self.wrong(what);
@@ -285,7 +291,7 @@ impl<'a> Checker<'a> {
             Part::Post((id, digest)) => {
                 let all = self.decided.range((id.clone(), 0)..=(id.clone(), u64::MAX));
                 let knowing: Vec<_> =
-                    all.filter(|(_, decided)| contents(&decided.item).contains(digest)).map(|(key, _)| key).collect();
+                    all.filter(|(_, decided)| decided.contents.contains(digest)).map(|(key, _)| key).collect();
                 if knowing.is_empty() {
                     return Some(format!("{id} is not decided on the content {digest}"));
                 }
@@ -346,7 +352,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Tasks whose decisions no person has touched.
-    pub fn reviewable(&mut self) -> Vec<Arc<Item>> {
+    pub fn reviewable(&mut self) -> Vec<Packed> {
         self.look();
         let open = self.decided.values().filter(|decided| {
             decided.human_at.is_none() && decided.task.as_ref().is_some_and(|task| self.was_sent(TASKS, task))
@@ -379,7 +385,7 @@ impl Watch for Checker<'_> {
         if tasks.is_empty() {
             return false;
         }
-        let mut item = tasks[rng.usize(..tasks.len())].as_ref().clone();
+        let mut item = tasks[rng.usize(..tasks.len())].item();
         let at = Timestamp::from_millis(now_ms);
         item.insert("decided_by".to_owned(), json!({ "S": "human" }));
         item.insert("decision".to_owned(), json!({ "S": if rng.bool() { "approve" } else { "hide" } }));

@@ -132,6 +132,18 @@ async fn a_queue_in_sqs() {
     sent.sort();
     received.sort();
     assert_eq!(received.len(), sent.len());
+    // What is hidden comes back when its time is over, and not before.
+    assert_eq!(queue.send(&[Message { body: "again".to_owned() }], soon()).await, [Ok(())]);
+    let receipt = async |hidden_s: i32| {
+        let messages = queue.receive(hidden_s, soon()).await.unwrap();
+        messages.into_iter().map(|message| message.receipt).next()
+    };
+    let first = receipt(600).await.unwrap();
+    assert_eq!(receipt(600).await, None);
+    let hidden = queue.hide(&[(first, Duration::from_millis(1)), ("none".to_owned(), Duration::ZERO)], soon()).await;
+    assert!(hidden[0].is_ok() && hidden[1].is_err(), "{hidden:?}");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(receipt(600).await.is_some());
     assert!(received == sent, "a body changed on its way");
     aws.sqs.delete_queue().queue_url(url).send().await.unwrap();
 }

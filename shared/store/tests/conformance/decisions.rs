@@ -3,7 +3,8 @@
 use crate::{fresh, post_id, soon};
 use domain::{AuthorId, DecidedBy, DecisionRecord, Revision, Timestamp, Tombstone, VerdictBefore};
 use serde_json::json;
-use store::{DecisionStore, Erased, Grave, Inserted, MemoryDecisions, Search, StoreError, Superseded};
+use std::time::Duration;
+use store::{Deadline, DecisionStore, Erased, Grave, Inserted, MemoryDecisions, Search, StoreError, Superseded};
 
 /// A complete record.
 pub fn record(post: &str, revision: u64) -> DecisionRecord {
@@ -45,6 +46,7 @@ pub async fn conforms(store: &dyn DecisionStore) {
     finds_what_an_author_wrote(store).await;
     remembers_erased_authors(store).await;
     supersedes_what_is_provisional_and_nothing_else(store).await;
+    finds_what_is_provisional_for_too_long(store).await;
 }
 
 async fn insert(store: &dyn DecisionStore, records: &[DecisionRecord]) -> Vec<Inserted> {
@@ -85,6 +87,40 @@ async fn supersedes_what_is_provisional_and_nothing_else(store: &dyn DecisionSto
     let all = [again(1, 2), final_(2), human(3), again(4, 3)];
     assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, all);
     assert_eq!(superseded(store.supersede(&[], soon()).await), []);
+}
+
+/// Indexes lag behind: what is asked for is asked again for a while.
+async fn finds_what_is_provisional_for_too_long(store: &dyn DecisionStore) {
+    let name = fresh("overdue");
+    let at = |minute: u32| format!("2026-11-23T10:{minute:02}:00.000Z").parse::<domain::Timestamp>().unwrap();
+    let provisional = |number: u32| {
+        let record = record(&format!("{name}-{number}"), 1);
+        DecisionRecord { provisional: true, received_at: at(number), ..record }
+    };
+    let human = DecisionRecord { decided_by: DecidedBy::Human, ..provisional(3) };
+    let last = DecisionRecord { provisional: false, ..provisional(4) };
+    insert(store, &(0..3).map(provisional).chain([human, last]).chain((20..50).map(provisional)).collect::<Vec<_>>())
+        .await;
+    let overdue = async |before: u32, most: usize| -> Vec<DecisionRecord> {
+        let found = store.overdue(at(before), most, soon()).await.unwrap();
+        // On a stack others may be overdue too.
+        found.into_iter().filter(|record| record.post_id.as_str().starts_with(&name)).collect()
+    };
+    let ids = async |before: u32, most: usize| -> std::collections::BTreeSet<String> {
+        overdue(before, most).await.into_iter().map(|record| record.post_id.to_string()).collect()
+    };
+    let named = |numbers: std::ops::Range<u32>| numbers.map(|number| format!("{name}-{number}")).collect();
+    let until = Deadline::now() + Duration::from_secs(10);
+    while ids(50, 1_000).await.len() < 33 && Deadline::now() < until {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(ids(20, 1_000).await, named(0..3), "neither a person's nor what is decided");
+    assert_eq!(ids(2, 1_000).await, named(0..2));
+    assert!(overdue(50, 16).await.len() <= 16);
+    let again = DecisionRecord { attempt: 2, provisional: false, ..provisional(1) };
+    assert!(store.supersede(&[again], soon()).await.iter().all(Result::is_ok));
+    let left = ids(20, 1_000).await;
+    assert!(!left.contains(&format!("{name}-1")), "what was decided again waits no longer: {left:?}");
 }
 
 /// More than one call of the service takes, every third of them there already.
