@@ -254,11 +254,7 @@ impl<'a> Checker<'a> {
             return self.wrong(what);
         }
         // A task says what was decided; after a verdict the item says something else.
-        if queue == TASKS
-            && decided.human_at.is_none()
-            && !conflicted
-            && field("decision") != decided.decision
-        {
+        if queue == TASKS && decided.human_at.is_none() && !conflicted && field("decision") != decided.decision {
             let what = format!("tasks: {key:?} is asked about as {}, decided otherwise", field("decision"));
             return self.wrong(what);
         }
