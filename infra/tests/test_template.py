@@ -24,7 +24,8 @@ GRANTS = {
         "dynamodb:BatchGetItem": ["DecisionsTable.Arn", "FeaturesTable.Arn"],
         "dynamodb:Query": ["DecisionsTable.Arn"],
         "dynamodb:PartiQLInsert": ["DecisionsTable.Arn"],
-        "sqs:SendMessage": ["ActionsQueue.Arn", "EscalationsQueue.Arn", "TasksQueue.Arn"],
+        "dynamodb:PutItem": ["DecisionsTable.Arn"],  # what settles a conflict of content takes the place of a machine's decision
+        "sqs:SendMessage": ["ActionsQueue.Arn", "EscalationsQueue.Arn", "PostsQueue.Arn", "TasksQueue.Arn"],  # posts: parts of long lists
         "s3:GetObject": [
             "${ArtifactsBucket.Arn}/content/*",
             "${ArtifactsBucket.Arn}/intake/*",

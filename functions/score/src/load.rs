@@ -82,7 +82,9 @@ struct Unfetched {
 
 fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
     let received_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or(now_ms));
-    let source = Source { queue: short(&message.queue), sender: short(&message.sender) };
+    // What follows the id of a role is the name of a session, which changes.
+    let sender = message.sender.split(':').next().unwrap_or_default();
+    let source = Source { queue: short(&message.queue), sender: short(sender) };
     let original: Arc<[u8]> = message.body.as_bytes().into();
     let intakes = match isolate(|| intake::read(&original)) {
         Ok(Ok(intakes)) => intakes.into_iter().map(Ok).collect(),

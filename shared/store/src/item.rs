@@ -1,7 +1,7 @@
 //! Records as DynamoDB items, and what an item weighs.
 //!
 //! An item is the record's JSON field by field, packed so that it fits one write unit: digests are bytes instead of hexadecimal digits,
-//! spans are one flat list of `start, end, weight`, empty lists of features and of what is degraded are left out, a score does not repeat
+//! spans are one flat list of `start, end, weight`, empty lists of features and of what is degraded and a `provisional` that is false are left out, a score does not repeat
 //! the name of the record's model, and the source of a message is one text.
 
 use crate::StoreError;
@@ -92,6 +92,9 @@ pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
     if record.degraded.is_empty() {
         item.remove("degraded");
     }
+    if !record.provisional {
+        item.remove("provisional");
+    }
     if let Some(AttributeValue::M(scores)) = item.get_mut("scores") {
         let own = AttributeValue::S(model_name(record));
         for score in scores.values_mut() {
@@ -132,6 +135,7 @@ pub(crate) fn from_item(mut item: Item) -> Result<DecisionRecord, StoreError> {
         }
     }
     item.entry("degraded".to_owned()).or_insert(AttributeValue::L(Vec::new()));
+    item.entry("provisional".to_owned()).or_insert(AttributeValue::Bool(false));
     let model = item.get("model").and_then(|model| {
         let part = |name: &str| model.as_m().ok()?.get(name)?.as_s().ok();
         Some(AttributeValue::S(format!("{}@{}", part("name")?, part("version")?)))

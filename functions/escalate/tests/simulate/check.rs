@@ -477,7 +477,11 @@ impl Watch for Checker<'_> {
         self.look();
         let standing = self.stood.iter().filter_map(|(key, stood)| Some((key, stood.item.as_ref()?)));
         let open: Vec<_> =
-            standing.filter(|(_, item)| !is_human(item)).map(|(key, item)| (key.clone(), item.clone())).collect();
+            // Nobody has a task about a post whose escalation is lost, so no person finds it.
+            standing
+                .filter(|(key, item)| !is_human(item) && !self.posts.lost.contains(&Part::Post((*key).clone())))
+                .map(|(key, item)| (key.clone(), item.clone()))
+                .collect();
         let provisional: Vec<_> = open.iter().filter(|(_, item)| is_provisional(item)).cloned().collect();
         let among = if rng.bool() && !provisional.is_empty() { &provisional } else { &open };
         if among.is_empty() {

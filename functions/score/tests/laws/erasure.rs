@@ -174,7 +174,8 @@ async fn a_repeat_that_was_sent_later_is_decided() {
     let left = std::time::Duration::from_secs(30);
     let deadline_ms = runtime::telemetry::now_ms() + 30_000;
     let invocation = runtime::Invocation { deadline: Deadline::now() + left, deadline_ms, cold_start: false };
-    let again: Vec<String> = score::handle(&app, batch, invocation).await.unwrap().failures().map(str::to_owned).collect();
+    let again: Vec<String> =
+        score::handle(&app, batch, invocation).await.unwrap().failures().map(str::to_owned).collect();
     assert_eq!((again, decided(&world)), (vec!["m1".to_owned()], Vec::new()));
     sent_at(&app, &by("u", "p", HATEFUL), AFTER_MS).await;
     assert_eq!(decided(&world), posts(&[("p", 1)]));

@@ -37,7 +37,7 @@ fn nameless() -> Vec<Poison> {
         ("object_missing", notification(CONTENT, "absent.json").into(), None),
         ("too_large", notification(CONTENT, "huge.json").into(), None),
         ("bucket_not_allowed", notification("elsewhere", "a.json").into(), None),
-        ("missing_field", notification(CONTENT, "no-id.json").into(), Some(b"{}".to_vec())),
+        ("unknown_shape", notification(CONTENT, "no-id.json").into(), Some(b"{}".to_vec())),
         ("unknown_shape", notification(CONTENT, "another.json").into(), Some(notification(CONTENT, "x").into_bytes())),
         ("invalid_json", notification(CONTENT, "false.gz").into(), Some(vec![0x1f, 0x8b, 7])),
     ]

@@ -403,6 +403,10 @@ fn well(request: &Request, target: Option<&str>, statement: &Value) -> Reply {
         Some("BatchExecuteStatement") => {
             json!({ "Responses": vec![statement; asked["Statements"].as_array().unwrap().len()] })
         }
+        Some("ChangeMessageVisibilityBatch") => {
+            let hidden = asked["Entries"].as_array().unwrap().iter().map(|entry| json!({ "Id": entry["Id"] }));
+            json!({ "Successful": hidden.collect::<Vec<_>>(), "Failed": [] })
+        }
         Some("SendMessageBatch") => {
             let sent = asked["Entries"].as_array().unwrap().iter().map(|entry| {
                 json!({ "Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "00000000000000000000000000000000" })

@@ -24,7 +24,8 @@ struct Decided {
     action: Option<String>,
     decision: String,
     attempt: u64,
-    /// The contents that it knows.
+    /// The content that it judged, and all that it knows.
+    judged: Option<String>,
     contents: BTreeSet<String>,
     /// What decisions before it, on other content, owed.
     owed_before: BTreeSet<String>,
@@ -166,6 +167,7 @@ impl<'a> Checker<'a> {
             action: action.map(|action| format!("{id}-{attempt}-{action}")),
             decision: decision.to_owned(),
             attempt,
+            judged: judged(&item),
             contents: contents(&item),
             owed_before: BTreeSet::new(),
             human_at: None,
@@ -290,6 +292,11 @@ impl<'a> Checker<'a> {
                     all.filter(|(_, decided)| decided.contents.contains(digest)).map(|(key, _)| key).collect();
                 if knowing.is_empty() {
                     return Some(format!("{id} is not decided on the content {digest}"));
+                }
+                // A content that another took the place of owes nothing more: the message with the newer content does.
+                let newer = |key: &&Place| self.decided[*key].judged.as_ref() != Some(digest);
+                if knowing.iter().any(newer) {
+                    return None;
                 }
                 // One decision that knows the content and has told everybody is enough: another may be on its way.
                 knowing.into_iter().map(|key| self.owes(key)).min_by_key(Option::is_some)?

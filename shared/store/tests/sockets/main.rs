@@ -122,11 +122,11 @@ impl Stores {
             }
             OfPost => {
                 let answer = self.decisions.of_post(&known.post_id, deadline).await;
-                vec![came(answer, |found| *found == [record("known", 1), record("known", 2)])]
+                vec![came(answer, |found| found.records == [record("known", 1), record("known", 2)])]
             }
             VerdictBefore => {
                 let answer = self.decisions.before(&known.post_id, revision(2), deadline).await;
-                vec![came(answer, |found| *found)]
+                vec![came(answer, |found| found.verdict)]
             }
             ReadFeatures => {
                 let keys = [key("u-known"), key("u-unknown"), key("u-other")];
