@@ -38,7 +38,7 @@ GRANTS = {
         "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
         "logs:CreateLogStream": ["ScoreLogs.Arn"],
         "logs:PutLogEvents": ["ScoreLogs.Arn"],
-        "kms:Decrypt": ["EncryptionKeyArn"],
+        "kms:Decrypt": ["ContentKeyArns", "EncryptionKeyArn"],
         "kms:GenerateDataKey": ["EncryptionKeyArn"],
     },
     "EscalateRole": {
@@ -65,7 +65,7 @@ GRANTS = {
         "s3:ListBucket": ["ArtifactsBucket.Arn", "each of arn:${AWS::Partition}:s3:::${Names}"],
         "logs:CreateLogStream": ["EscalateLogs.Arn"],
         "logs:PutLogEvents": ["EscalateLogs.Arn"],
-        "kms:Decrypt": ["EncryptionKeyArn"],
+        "kms:Decrypt": ["ContentKeyArns", "EncryptionKeyArn"],
         "kms:GenerateDataKey": ["EncryptionKeyArn"],
     },
     # Exists only where the endpoint does.
@@ -294,9 +294,9 @@ def test_authors_have_an_index_where_it_is_wanted():
     def table(**parameters):
         return rules.deployed(rules.transformed(), **parameters)["DecisionsTable"]["Properties"]
 
-    assert "GlobalSecondaryIndexes" not in table()
-    assert [one["AttributeName"] for one in table()["AttributeDefinitions"]] == ["post_id", "revision"]
-    (index,) = table(AuthorIndex="on")["GlobalSecondaryIndexes"]
+    assert [index["IndexName"] for index in table()["GlobalSecondaryIndexes"]] == ["provisional"]
+    assert "author_id" not in [one["AttributeName"] for one in table()["AttributeDefinitions"]]
+    (_, index) = table(AuthorIndex="on")["GlobalSecondaryIndexes"]
     assert index["KeySchema"] == [{"AttributeName": "author_id", "KeyType": "HASH"}]
     assert {"AttributeName": "author_id", "AttributeType": "S"} in table(AuthorIndex="on")["AttributeDefinitions"]
     code = (rules.ROOT / "shared/store/src/decisions.rs").read_text()
@@ -328,7 +328,7 @@ def test_what_decides_without_the_registry_is_review_unless_the_deployment_says_
 
 def test_no_function_may_publish():
     for role in ("ScoreRole", "EscalateRole"):
-        assert rules.grants(rules.transformed())[role]["s3:PutObject"] == ["${ArtifactsBucket.Arn}/quarantine/*"]
+        assert rules.grants(rules.transformed())[role]["s3:PutObject"] == ["${ArtifactsBucket.Arn}/quarantine-of/*", "${ArtifactsBucket.Arn}/quarantine/*"]
 
 
 def test_the_endpoint_that_is_named_is_the_one_that_may_be_asked():
@@ -366,7 +366,7 @@ def test_what_is_overdue_is_looked_for():
 
 
 def test_index_of_what_is_overdue_is_the_one_that_the_code_asks():
-    (index,) = properties(rules.transformed(), "DecisionsTable")["GlobalSecondaryIndexes"]
+    (index,) = rules.deployed(rules.transformed())["DecisionsTable"]["Properties"]["GlobalSecondaryIndexes"]
     code = "".join((rules.ROOT / f"shared/store/src/{name}.rs").read_text() for name in ("decisions", "item"))
     names = [key["AttributeName"] for key in index["KeySchema"]]
     assert f'"{index["IndexName"]}"' in code and f'"{names[0]} = :shard AND {names[1]} < :before"' in code
