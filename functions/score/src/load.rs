@@ -24,6 +24,8 @@ use store::{Deadline, Grave, StoreError};
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Features and verdicts that take longer are unavailable: the post has seconds, not the store.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// From this delivery on, a text that cannot be read just now is decided without: the post is public all the while.
+const LAST_WAIT: u32 = 4;
 /// Objects that are fetched at the same time.
 const FETCHES_AT_ONCE: usize = 8;
 /// Bytes of objects that one batch holds; what goes beyond is left for the next delivery.
@@ -77,6 +79,8 @@ struct Unfetched {
     received_at: Timestamp,
     source: Source,
     original: Arc<[u8]>,
+    /// Whether a text that cannot be read just now may be waited for.
+    may_wait: bool,
     intake: Result<Intake, Reject>,
 }
 
@@ -91,8 +95,14 @@ fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
         Ok(Err(reject)) => vec![Err(reject)],
         Err(panicked) => vec![Err(Reject::new("panic", format!("reading the message {panicked}")))],
     };
-    let item =
-        |intake| Unfetched { message: index, received_at, source: source.clone(), original: original.clone(), intake };
+    let item = |intake| Unfetched {
+        message: index,
+        received_at,
+        source: source.clone(),
+        original: original.clone(),
+        may_wait: message.receive_count < LAST_WAIT,
+        intake,
+    };
     let noted = |intake| match intake {
         Ok(Intake::Post(mut post)) if message.replaced => {
             note(&mut post, "characters".to_owned());
@@ -121,7 +131,7 @@ fn note(post: &mut Post, note: String) {
 
 /// The posts of an entry of a message, with the texts that they refer to.
 async fn fetch(app: &App, unfetched: Unfetched, by: Deadline, fetched: &AtomicUsize) -> Vec<Item> {
-    let Unfetched { message, received_at, source, original, intake } = unfetched;
+    let Unfetched { message, received_at, source, original, may_wait, intake } = unfetched;
     let item = |state, reject| Item {
         message,
         received_at,
@@ -148,7 +158,7 @@ async fn fetch(app: &App, unfetched: Unfetched, by: Deadline, fetched: &AtomicUs
     let mut items = Vec::with_capacity(intakes.len());
     for intake in intakes {
         items.push(match intake {
-            Ok(Intake::Post(post)) => match subject(app, *post, by, fetched).await {
+            Ok(Intake::Post(post)) => match subject(app, *post, may_wait, by, fetched).await {
                 Ok(subject) => item(State::Loaded(Box::new(subject)), None),
                 Err(error) => item(State::Trouble(Trouble::Retry(error)), None),
             },
@@ -183,7 +193,13 @@ async fn object(app: &App, bucket: &str, key: &str, by: Deadline, fetched: &Atom
 }
 
 /// A post with its texts. What stands behind `text_ref` and cannot be read is evidence that is unavailable, with a note that says why.
-async fn subject(app: &App, mut post: Post, by: Deadline, fetched: &AtomicUsize) -> Result<Subject, StoreError> {
+async fn subject(
+    app: &App,
+    mut post: Post,
+    may_wait: bool,
+    by: Deadline,
+    fetched: &AtomicUsize,
+) -> Result<Subject, StoreError> {
     let object = match &post.text_ref {
         None => None,
         Some(uri) => Some(match domain::post::split_uri(uri) {
@@ -191,7 +207,8 @@ async fn subject(app: &App, mut post: Post, by: Deadline, fetched: &AtomicUsize)
             Some((bucket, key)) => match object(app, bucket, key, by, fetched).await {
                 Ok(bytes) => String::from_utf8(bytes).map_err(|_| "invalid_utf8"),
                 Err(Trouble::Reject { kind, .. }) => Err(kind),
-                Err(Trouble::Retry(error)) => return Err(error),
+                Err(Trouble::Retry(error)) if may_wait => return Err(error),
+                Err(Trouble::Retry(_)) => Err("unreadable"),
             },
         }),
     };

@@ -168,3 +168,27 @@ async fn what_is_sent_is_ascii() {
     let asked = domain::Escalation::parse(world.escalations.sent()[0].body.as_bytes()).ok().unwrap();
     assert_eq!((asked.post.post_id.as_str(), asked.post.text.as_deref()), (id, Some(text.as_str())));
 }
+
+/// An object that cannot be read just now is waited for, and not for ever: the post is public all the while.
+#[tokio::test]
+async fn a_text_that_cannot_be_read_for_long_goes_to_a_person() {
+    let world = Arc::new(World::default());
+    world.keeps(CONTENT, "a", HARMLESS).await;
+    let app = app(&world);
+    let body = post_with("p", json!({ "text_ref": "s3://content/a" }));
+    world.breaks(Fault::Read);
+    for receives in 1..=4 {
+        let record = json!({ "messageId": "m0", "body": body, "attributes": { "ApproximateReceiveCount": receives.to_string() } });
+        let event = json!({ "Records": [record] }).to_string();
+        let batch = runtime::SqsBatch::parse(&serde_json::value::RawValue::from_string(event).unwrap()).unwrap();
+        let left = std::time::Duration::from_secs(30);
+        let deadline_ms = runtime::telemetry::now_ms() + 30_000;
+        let invocation =
+            runtime::Invocation { deadline: store::Deadline::now() + left, deadline_ms, cold_start: false };
+        let response = score::handle(&app, batch, invocation).await.unwrap();
+        assert_eq!(response.failures().count(), usize::from(receives < 4), "delivery {receives}");
+    }
+    let record = world.record("p", 1).unwrap();
+    assert_eq!((record.decision, record.content.unread.as_slice()), (Decision::Review, &["text_ref".to_owned()][..]));
+    assert!(record.degraded.contains(&"content:unreadable".to_owned()));
+}

@@ -190,9 +190,16 @@ impl<'a> Checker<'a> {
         let model = self.model;
         let mut of =
             |text: &'a String| *self.scores.entry(text).or_insert_with(|| model.score(text).unwrap().calibrated);
-        let Some(score) = score else {
+        let unread = item
+            .get("content")
+            .is_some_and(|content| content["M"]["unread"]["L"].as_array().is_some_and(|views| !views.is_empty()));
+        let Some(score) = score.or(unread.then_some(f64::NAN)) else {
             return (!texts.is_empty()).then(|| format!("{key:?} has a text and no score"));
         };
+        if unread {
+            // What stands elsewhere could not be read for long: nobody approves that.
+            return (text(item, "decision") == "approve").then(|| format!("{key:?} was approved unread"));
+        }
         if !texts.iter().any(|text| of(text).to_bits() == score.to_bits()) {
             return Some(format!("{key:?} has the score {score} of no text of its own"));
         }
