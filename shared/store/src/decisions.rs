@@ -419,7 +419,10 @@ impl DynamoDecisions {
         const DOING: &str = "reading decisions";
         let mut found: HashMap<(String, u64), item::Item> = HashMap::new();
         let mut failed: HashMap<(String, u64), StoreError> = HashMap::new();
-        for chunk in keys.chunks(KEYS_A_CALL) {
+        // A call that names a key twice is refused as a whole.
+        let distinct: BTreeMap<_, _> = keys.iter().filter_map(|asked| Some((identity(asked)?, asked))).collect();
+        let distinct: Vec<item::Item> = distinct.into_values().cloned().collect();
+        for chunk in distinct.chunks(KEYS_A_CALL) {
             let mut open = chunk.to_vec();
             let mut backoff = Backoff::until(deadline);
             loop {

@@ -149,6 +149,10 @@ async fn reads_what_is_there_and_says_what_is_not(store: &dyn DecisionStore) {
     let keys = [key(&post, 3), key("conformance-nobody", 1), key(&post, 2), key(&post, 1)];
     let found: Vec<_> = store.get(&keys, soon()).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(found, [Some(record(&post, 3)), None, None, Some(record(&post, 1))]);
+    // A key may be asked about twice.
+    let found: Vec<_> =
+        store.get(&[key(&post, 3), key(&post, 3)], soon()).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(found, [Some(record(&post, 3)), Some(record(&post, 3))]);
 }
 
 async fn gives_revisions_in_order(store: &dyn DecisionStore) {

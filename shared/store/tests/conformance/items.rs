@@ -54,7 +54,7 @@ prop_compose! {
         spans in proptest::option::of(proptest::collection::vec((0usize..1_000_000, 0usize..1_000_000, number()), 0..5)),
         (author, reviewed, revision, attempt) in (any::<bool>(), any::<bool>(), 1u64..9_007_199_254_740_991, 1u32..),
         (lang, surface, media_count, is_reply) in ("[a-z]{0,8}", "\\PC{0,9}", any::<u32>(), any::<bool>()),
-        (cost, millis, id) in (number(), 0i64..4_000_000_000_000, "[^\\p{Cc}]{1,40}"),
+        (cost, millis, id) in (number(), 0i64..4_000_000_000_000, "[\\p{L}\\p{N}\\p{P} ]{1,40}"),
     ) -> DecisionRecord {
         let base = record(&id, revision);
         DecisionRecord {
