@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementRequest, GlobalSecondaryIndexDescription, IndexStatus, KeysAndAttributes,
 };
 use domain::{AuthorId, DecidedBy, DecisionRecord, KeyedDigest, PostId, Revision, Timestamp, Tombstone, keyed_hex};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -419,10 +419,7 @@ impl DynamoDecisions {
         const DOING: &str = "reading decisions";
         let mut found: HashMap<(String, u64), item::Item> = HashMap::new();
         let mut failed: HashMap<(String, u64), StoreError> = HashMap::new();
-        // A call that names a key twice is refused as a whole.
-        let distinct: BTreeMap<_, _> = keys.iter().filter_map(|asked| Some((identity(asked)?, asked))).collect();
-        let distinct: Vec<item::Item> = distinct.into_values().cloned().collect();
-        for chunk in distinct.chunks(KEYS_A_CALL) {
+        for chunk in keys.chunks(KEYS_A_CALL) {
             let mut open = chunk.to_vec();
             let mut backoff = Backoff::until(deadline);
             loop {
@@ -605,9 +602,17 @@ impl DecisionStore for DynamoDecisions {
     }
 
     async fn tombstones(&self, graves: &[Grave], deadline: Deadline) -> Vec<Result<Option<Tombstone>, StoreError>> {
-        let keys: Vec<_> = graves.iter().map(grave_key).collect();
-        let items = self.items(&keys, deadline).await.into_iter();
-        items.map(|item| Ok(item?.as_ref().and_then(item::tombstone))).collect()
+        // Posts of one author ask about the same grave, and a call that names a key twice is refused as a whole.
+        let distinct: BTreeSet<&Grave> = graves.iter().collect();
+        let keys: Vec<_> = distinct.iter().map(|grave| grave_key(grave)).collect();
+        let items = self.items(&keys, deadline).await;
+        let found: BTreeMap<&Grave, Result<Option<item::Item>, StoreError>> = distinct.into_iter().zip(items).collect();
+        let answer = |grave| match found.get(grave) {
+            Some(Ok(item)) => Ok(item.as_ref().and_then(item::tombstone)),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(StoreError::transient("reading decisions", "no answer")),
+        };
+        graves.iter().map(answer).collect()
     }
 
     async fn erase(
