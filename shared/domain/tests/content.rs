@@ -144,7 +144,7 @@ proptest! {
     fn every_content_finds_its_decision(contents in proptest::collection::vec((1u8..5, any::<bool>()), 1..20)) {
         let mut records: Vec<DecisionRecord> = Vec::new();
         let mut place = |content: u8, given: bool, sent: i64| -> usize {
-            let mut own = decision(1, content, if content % 2 == 0 { Decision::Hide } else { Decision::Approve }, sent);
+            let mut own = decision(1, content, if content.is_multiple_of(2) { Decision::Hide } else { Decision::Approve }, sent);
             let mut writes = 0;
             loop {
                 if !records.iter().any(|record| record.revision == own.revision) {

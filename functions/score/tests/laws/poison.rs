@@ -101,7 +101,7 @@ async fn every_poison_is_kept_and_harms_nobody() {
             assert_eq!(record.content.unread, ["text"]);
             assert!(world.sent().0.contains(&task_id("bad")), "{kind}, number {number}");
             // Delivered again it changes nothing.
-            assert_eq!(deliver(&app, &[body.clone()]).await, Vec::<usize>::new());
+            assert_eq!(deliver(&app, std::slice::from_ref(&body)).await, Vec::<usize>::new());
             assert_eq!(world.decisions.all().iter().filter(|record| record.post_id.as_str() == "bad").count(), 1);
         }
 

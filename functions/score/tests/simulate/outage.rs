@@ -190,8 +190,11 @@ fn show(world: &World<Judges>, name: &'static str, outage: &Outage) -> bool {
     wrong.is_empty()
 }
 
+/// What goes wrong under a seed.
+type Check = fn(&Judges, u64) -> BTreeSet<String>;
+
 /// Faults planted in what deals with outages, what each does, and what sees it.
-const FAULTS: [(&str, &str, fn(&Judges, u64) -> BTreeSet<String>); 4] = [
+const FAULTS: [(&str, &str, Check); 4] = [
     ("no-back-off", "nobody says how soon a message comes again", |judges, seed| hiccup(seed).goes_wrong(judges)),
     ("breaker-never-opens", "what cannot be stored is tried again and again", |judges, seed| {
         away(seed).goes_wrong(judges)
