@@ -40,7 +40,7 @@ pub struct EraseArgs {
     /// Writes the receipt into this file as well.
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
-    /// Seconds until whatever began before the erasure has ended.
+    /// Seconds until every invocation that began before the erasure has ended.
     #[arg(long, hide = true, default_value_t = SETTLED.as_secs())]
     settle: u64,
 }
@@ -64,7 +64,7 @@ struct Receipt {
     schema: &'static str,
     /// `author` or `post`.
     subject: &'static str,
-    /// Keyed digest of the id: whoever has the key can say whose receipt it is.
+    /// Keyed digest of the id. With the key one can tell whose receipt it is.
     digest: String,
     /// What was sent before.
     erased_at: Timestamp,

@@ -71,7 +71,7 @@ struct Consent {
     /// Who publishes.
     #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
     by: Option<String>,
-    /// Why, for whoever reads the history.
+    /// Why, for readers of the history.
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
 }

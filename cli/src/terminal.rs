@@ -1,4 +1,4 @@
-//! What is printed. Ids, texts and whatever else comes from others must not drive the terminal that shows them, nor look like
+//! What is printed. Ids, texts and other foreign words must not drive the terminal that shows them, nor look like
 //! lines of ours. Everything this program prints goes through here; clippy refuses `println!` elsewhere.
 
 use serde::de::IgnoredAny;

@@ -22,7 +22,7 @@ use store::{Deadline, StoreError};
 /// Content that takes longer is done without: the post is decided already, and waits for its last decision.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A message that comes for the fourth time asks nobody any more: whatever it is that fails, the post is decided without.
+/// From its fourth delivery on a message asks nobody: the post is decided without a second opinion.
 const MOST_TRIES: u32 = 4;
 
 /// Reads every message, looks up what is decided, and fetches the content of what is still to be asked about.

@@ -322,7 +322,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// JSON in ASCII alone: what is written so, no queue refuses, whatever characters stand in it.
+/// JSON in ASCII alone, which no queue refuses.
 #[must_use]
 pub fn ascii(json: &str) -> String {
     use std::fmt::Write;

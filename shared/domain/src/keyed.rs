@@ -1,4 +1,4 @@
-//! Keyed digests: whoever has the deployment's key can say that two things are the same, and nobody else can find out what they are.
+//! Keyed digests. The deployment's key tells that two things are the same; without it nobody finds out what they are.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -107,7 +107,7 @@ pub(crate) fn to_item(record: &DecisionRecord) -> Result<Item, StoreError> {
     if item.remove("source").is_some() {
         item.insert("source".to_owned(), AttributeValue::S(format!("{queue} {sender}")));
     }
-    // An index on authors refuses whatever is no text.
+    // An index on authors refuses a null.
     item.retain(|name, value| name != "author_id" || !value.is_null());
     Ok(item)
 }

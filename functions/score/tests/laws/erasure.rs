@@ -1,4 +1,4 @@
-//! What was erased does not come back with a message that was under way, and whoever was erased may go on posting.
+//! What was erased does not come back with a message that was under way, and an erased author may go on posting.
 
 use crate::common::*;
 use domain::{AuthorId, DigestKey, Timestamp};

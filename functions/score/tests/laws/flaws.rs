@@ -1,4 +1,4 @@
-//! Law 12: whatever has a readable id and text is decided on its text; nothing that somebody can type prevents it.
+//! Law 12: every event with a readable id and text is decided on its text; nothing that somebody can type prevents it.
 
 use crate::common::*;
 use domain::policy::Decision;
@@ -149,7 +149,7 @@ async fn content_that_cannot_be_read_is_evidence_that_is_unavailable() {
     }
 }
 
-/// Whatever characters are in a post, what is sent about it is ASCII, which no queue refuses.
+/// Messages about a post are ASCII, which no queue refuses, with any characters in the post.
 #[tokio::test]
 async fn what_is_sent_is_ascii() {
     let policy = std::fs::read_to_string(root().join("shared/domain/policies/second-opinion.yaml")).unwrap();
