@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Target: its package, and the name of its test in the package's tests/fuzz/.
 TARGETS = {
     "envelopes": ("features", "envelopes::fuzz_envelopes"),
+    "sides": ("features", "sides::fuzz_sides"),
     "policies": ("features", "policies::fuzz_policies"),
     "conditions": ("features", "conditions::fuzz_conditions"),
     "expressions": ("features", "conditions::fuzz_expressions"),

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use domain::json::{self, Documents, NotJson, Repairs};
-use domain::{About, MAX_POST_BYTES, Post, PostError, PostErrorKind};
+use domain::{About, MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 use std::io::Read;
@@ -15,6 +15,8 @@ use std::io::Read;
 const MAX_ENVELOPES: usize = 4;
 /// A message or an object with more entries than this is split into several messages, or rejected where its entries are addresses.
 pub const MAX_ENTRIES: usize = 10;
+/// A message that is split off another has no more, with room for what stands around it: SQS takes 1 MiB.
+const MAX_BODY_BYTES: usize = 900_000;
 /// What the SQS Extended Client writes before the address of a body, in its present and its former spelling.
 const POINTERS: [&str; 2] =
     ["software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer"];
@@ -146,11 +148,53 @@ fn several(mut values: Vec<Value>, repairs: Repairs, envelopes: usize) -> Result
         return unwrap(value, repairs, envelopes);
     }
     if values.len() > MAX_ENTRIES {
-        let bodies = values.chunks(MAX_ENTRIES).map(|chunk| json::ascii(&Value::from(chunk.to_vec()).to_string()));
-        return Ok(vec![Intake::Many(bodies.collect())]);
+        return Ok(vec![Intake::Many(split(values))]);
     }
     let entries: Vec<_> = values.into_iter().map(|value| entry(value, repairs, envelopes)).collect();
     together(entries)
+}
+
+/// Lists of at most [`MAX_ENTRIES`] each, and of no more bytes than a message takes.
+fn split(values: Vec<Value>) -> Vec<String> {
+    let (mut bodies, mut open, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for value in values {
+        let json = value.to_string();
+        let ascii = json::ascii(&json);
+        // One that is too long in ASCII keeps its letters, which SQS takes.
+        let entry = if ascii.len() <= MAX_BODY_BYTES { ascii } else { json::escape_noncharacters(&json) };
+        if !open.is_empty() && (open.len() == MAX_ENTRIES || bytes + entry.len() > MAX_BODY_BYTES) {
+            bodies.push(list_of(&mut open));
+            bytes = 0;
+        }
+        bytes += entry.len() + 1;
+        open.push(entry);
+    }
+    bodies.push(list_of(&mut open));
+    bodies
+}
+
+fn list_of(entries: &mut Vec<String>) -> String {
+    format!("[{}]", std::mem::take(entries).join(","))
+}
+
+/// What a message begins with that was split off another: when that one reached the queue.
+const SENT_AT: &str = r#"{"sent_at":""#;
+/// What follows the time.
+const POSTS: &str = r#"","posts":"#;
+
+/// The body of a message that is split off one that reached the queue at `sent_at`: who was erased after that is not decided anew.
+#[must_use]
+pub fn put_back(sent_at: Timestamp, list: &str) -> String {
+    format!("{SENT_AT}{sent_at}{POSTS}{list}}}")
+}
+
+/// The list in a body that [`put_back`] made, and when it reached the queue first.
+#[must_use]
+pub fn was_put_back(body: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let rest = body.strip_prefix(SENT_AT.as_bytes())?.strip_suffix(b"}")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    let sent_at = std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
+    Some((sent_at, rest.get(end..)?.strip_prefix(POSTS.as_bytes())?))
 }
 
 /// One of several: a line that is no JSON stands here as text.

@@ -85,11 +85,15 @@ struct Unfetched {
 }
 
 fn read(index: usize, message: &SqsMessage, now_ms: i64) -> Vec<Unfetched> {
-    let received_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or(now_ms));
+    let arrived_at = Timestamp::from_millis(message.sent_at_ms.unwrap_or(now_ms));
     // What follows the id of a role is the name of a session, which changes.
     let sender = message.sender.split(':').next().unwrap_or_default();
     let source = Source { queue: short(&message.queue), sender: short(sender) };
-    let original: Arc<[u8]> = message.body.as_bytes().into();
+    let (received_at, body) = match intake::was_put_back(message.body.as_bytes()) {
+        Some((sent_at, list)) => (sent_at.min(arrived_at), list),
+        None => (arrived_at, message.body.as_bytes()),
+    };
+    let original: Arc<[u8]> = body.into();
     let intakes = match isolate(|| intake::read(&original)) {
         Ok(Ok(intakes)) => intakes.into_iter().map(Ok).collect(),
         Ok(Err(reject)) => vec![Err(reject)],
@@ -162,7 +166,10 @@ async fn fetch(app: &App, unfetched: Unfetched, by: Deadline, fetched: &AtomicUs
                 Ok(subject) => item(State::Loaded(Box::new(subject)), None),
                 Err(error) => item(State::Trouble(Trouble::Retry(error)), None),
             },
-            Ok(Intake::Many(bodies)) => item(State::Split(bodies), None),
+            Ok(Intake::Many(lists)) => {
+                let bodies = lists.iter().map(|list| intake::put_back(received_at, list)).collect();
+                item(State::Split(bodies), None)
+            }
             Ok(Intake::Unreadable(reject)) | Err(reject) => {
                 let Reject { kind, detail, about } = reject;
                 match about {

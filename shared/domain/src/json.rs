@@ -340,6 +340,12 @@ pub fn ascii(json: &str) -> String {
     out
 }
 
+/// The same JSON with the only characters escaped that SQS refuses in JSON: U+FFFE and U+FFFF.
+#[must_use]
+pub fn escape_noncharacters(json: &str) -> String {
+    json.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -165,8 +165,8 @@ pub trait Watch {
     fn delivered(&mut self, _parts: &[Self::Part], _receives: u32) {}
     /// The function asks for a message again.
     fn refused(&mut self, _parts: &[Self::Part]) {}
-    /// The queue forgets a message.
-    fn acknowledged(&mut self, parts: &[Self::Part]);
+    /// The queue forgets a message that reached it at `sent_ms`.
+    fn acknowledged(&mut self, parts: &[Self::Part], sent_ms: i64);
     /// What a message is about that the function has sent to its own queue.
     fn sent_to_itself(&mut self, _body: &str) -> Vec<Self::Part> {
         Vec::new()
@@ -354,7 +354,7 @@ impl<W: Watch> State<W> {
             self.watch.refused(&received.message.parts);
         }
         for received in batch.iter().filter(|received| !failures.contains(&received.id())) {
-            self.watch.acknowledged(&received.message.parts);
+            self.watch.acknowledged(&received.message.parts, received.message.sent_ms);
             let number = received.message.number;
             if self.storm() && self.chance(climate.again) {
                 let later = Instant::now() + Duration::from_secs(self.rng.u64(1..120));

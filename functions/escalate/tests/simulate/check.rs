@@ -463,7 +463,7 @@ impl Watch for Checker<'_> {
         }
     }
 
-    fn acknowledged(&mut self, parts: &[Part]) {
+    fn acknowledged(&mut self, parts: &[Part], _sent_ms: i64) {
         self.look();
         for part in parts {
             if let Some(open) = self.open(part) {

@@ -30,7 +30,7 @@ fn deliver(prepared: &Prepared, seed: u64, at: &[usize]) -> Delivered<State> {
             match answer.as_deref() {
                 None => {}
                 Some(r#"{"batchItemFailures":[]}"#) => {
-                    posts.messages.iter().for_each(|sent| checker.acknowledged(&sent.parts));
+                    posts.messages.iter().for_each(|sent| checker.acknowledged(&sent.parts, BEGINS_MS));
                 }
                 Some(_) => checker.wrong("the last delivery leaves something open though nothing goes wrong"),
             }

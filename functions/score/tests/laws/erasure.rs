@@ -208,3 +208,29 @@ async fn quarantine_is_erased_too() {
     assert_eq!(erase(&world, &Subject::Post(post_id("q"))).await.quarantined.len(), 1);
     assert_eq!(world.objects_under("quarantine/").await, [digest(&bodies[3])]);
 }
+
+/// A message with too many posts comes again in parts, later; what was erased in between stays so.
+#[tokio::test]
+async fn parts_of_a_message_are_as_old_as_the_message() {
+    let world = Arc::new(World::default());
+    let app = app(&world);
+    let list = |author: &str| -> Vec<serde_json::Value> {
+        (0..12).map(|n| serde_json::from_str(&by(author, &format!("{author}-{n}"), HARMLESS)).unwrap()).collect()
+    };
+    sent_at(&app, &json!([list("u"), list("v")].concat()).to_string(), SENT_MS).await;
+    erase(&world, &of("u")).await;
+    for part in world.posts.sent() {
+        sent_at(&app, &part.body, AFTER_MS).await;
+    }
+    let decided = decided(&world);
+    assert_eq!(decided.len(), 12, "{decided:?}");
+    assert!(decided.iter().all(|(post, _)| post.starts_with("v-")), "{decided:?}");
+    // Nobody makes a message younger than it is.
+    sent_at(
+        &app,
+        &score::intake::put_back(Timestamp::from_millis(AFTER_MS), &json!([list("u")[0]]).to_string()),
+        SENT_MS,
+    )
+    .await;
+    assert!(world.record("u-0", 1).is_none());
+}

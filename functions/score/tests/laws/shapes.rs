@@ -222,6 +222,27 @@ async fn more_posts_than_a_message_may_hold_are_put_back_in_parts() {
     assert_eq!(world.posts.sent().len(), parts.len(), "parts are not split again");
 }
 
+/// In ASCII these take twice the room of a message.
+#[tokio::test]
+async fn parts_fit_into_messages_in_every_alphabet() {
+    let world = Arc::new(World::default());
+    let app = app(&world);
+    let long = "\u{611B}".repeat(25_000);
+    let posts: Vec<Value> = (0..11).map(|number| json!({ "post_id": format!("p{number}"), "text": long })).collect();
+    let longest = json!({ "post_id": "longest", "text": "\u{611B}\u{FFFE}".repeat(50_000) });
+    for list in
+        [posts, [vec![longest], (0..10).map(|n| json!({ "post_id": format!("q{n}"), "text": "x" })).collect()].concat()]
+    {
+        let before = world.posts.sent().len();
+        assert_eq!(deliver(&app, &[json!(list).to_string()]).await, Vec::<usize>::new());
+        let parts: Vec<String> = world.posts.sent().into_iter().skip(before).map(|message| message.body).collect();
+        assert!(parts.len() > 1 && parts.iter().all(|part| part.len() <= 1024 * 1024), "{}", parts.len());
+        assert!(parts.iter().all(|part| !part.contains('\u{FFFE}')));
+        assert_eq!(deliver(&app, &parts).await, Vec::<usize>::new());
+        assert!(list.iter().all(|post| world.record(post["post_id"].as_str().unwrap(), 1).is_some()));
+    }
+}
+
 #[tokio::test]
 async fn an_empty_batch_does_nothing() {
     let world = Arc::new(World::default());

@@ -1,18 +1,25 @@
 //! What must hold, said once more and otherwise than the code under test says it: from the bare items and messages.
 
-use crate::posts::{ARTIFACTS, Part, Posts};
+use crate::posts::{ARTIFACTS, Part, Posts, digest_key};
 use crate::service::{ACTIONS, BOUNDS, DECISIONS, NEXT_BOUNDS, TASKS};
+use ::service::Subject;
+use base64::Engine;
 use domain::Timestamp;
 use fastrand::Rng;
 use scoring::TextModel;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use world::lambda::Watch;
 use world::{Cloud, Item, Packed};
 
 /// The longest invocation, in milliseconds: how far what it saw may lie behind what it wrote.
 const INVOCATION_MS: i64 = 30_000;
+
+/// What began before a decision was erased has ended by then.
+const ENDED: Duration = Duration::from_secs(60);
 
 /// A post and its revision.
 type Place = (String, u64);
@@ -46,6 +53,11 @@ pub struct Checker<'a> {
     sent: BTreeMap<&'static str, BTreeMap<String, String>>,
     seen: BTreeMap<&'static str, usize>,
     repeated: usize,
+    /// When authors and posts were erased, in milliseconds: by their keyed digests, and by their ids.
+    authors_erased: BTreeMap<String, i64>,
+    posts_erased: BTreeMap<String, i64>,
+    /// When a decision was erased.
+    gone: BTreeMap<Place, Instant>,
     /// Nothing goes wrong, so nothing may be unavailable.
     pub calm: bool,
     pub violations: BTreeSet<String>,
@@ -61,10 +73,17 @@ fn number(item: &Item, name: &str) -> u64 {
 
 /// The content that a decision judged.
 fn judged(item: &Item) -> Option<String> {
-    use base64::Engine;
-    let bytes = item.get("content")?["M"]["digest"]["B"].as_str()?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(bytes).unwrap();
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    item.get("content")?["M"]["digest"]["B"].as_str().map(hex)
+}
+
+/// Bytes of an item, in hexadecimal.
+fn hex(base64: &str) -> String {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn of_author(id: &str) -> String {
+    domain::keyed_hex(digest_key().digest("author", &[id.as_bytes()]))
 }
 
 /// The contents that a decision knows: the one it judged, and others that came in its place before.
@@ -96,6 +115,9 @@ impl<'a> Checker<'a> {
             sent: BTreeMap::new(),
             seen: BTreeMap::new(),
             repeated: 0,
+            authors_erased: BTreeMap::new(),
+            posts_erased: BTreeMap::new(),
+            gone: BTreeMap::new(),
             calm: false,
             violations: BTreeSet::new(),
         }
@@ -111,6 +133,7 @@ impl<'a> Checker<'a> {
             self.writes += 1;
             let key = (text(&write.item, "post_id").to_owned(), number(&write.item, "revision"));
             match (&*write.by, self.decided.get_mut(&key)) {
+                ("put", _) if write.item.contains_key("erased_at") => self.erased(key, &write.item, write.at),
                 ("insert", None) => self.inserted(key, write.item),
                 ("reviewer", Some(decided)) => {
                     decided.human_at = Some(millis(&write.item, "decided_at"));
@@ -125,11 +148,65 @@ impl<'a> Checker<'a> {
         }
         for queue in [TASKS, ACTIONS] {
             let seen = self.seen.get(queue).copied().unwrap_or(0);
-            for body in self.cloud.sent(queue, seen) {
+            for told in self.cloud.told(queue, seen) {
                 *self.seen.entry(queue).or_default() += 1;
-                self.arrived(queue, body);
+                self.arrived(queue, told.body, told.at);
             }
         }
+    }
+
+    /// A tombstone was put up, in the place of a decision or of nothing.
+    fn erased(&mut self, key: Place, item: &Item, at: Instant) {
+        let erased_at = millis(item, "erased_at");
+        let author = item.get("erased_author").map(|author| hex(author["B"].as_str().unwrap()));
+        if let Some(digest) = key.0.strip_prefix("author\u{1f}") {
+            self.authors_erased.insert(digest.to_owned(), erased_at);
+            return;
+        }
+        if author.is_none() {
+            self.posts_erased.insert(key.0.clone(), erased_at);
+        }
+        if let Some(decided) = self.decided.remove(&key) {
+            let item = decided.item.item();
+            if millis(&item, "received_at") >= erased_at
+                || author.is_some_and(|author| author != of_author(text(&item, "author_id")))
+            {
+                self.wrong(format!("the decision on {key:?} was erased, though nobody asked for that"));
+            }
+        }
+        self.gone.insert(key, at);
+    }
+
+    /// When the author of a post, or the post, was erased, in milliseconds.
+    fn erased_at(&self, id: &str) -> Option<i64> {
+        let author = self.posts.authors.get(id).and_then(Option::as_ref);
+        let author = author.and_then(|author| self.authors_erased.get(&of_author(author)));
+        author.into_iter().chain(self.posts_erased.get(id)).copied().max()
+    }
+
+    /// The same of what a part of a message is about.
+    fn part_erased_at(&self, part: &Part) -> Option<i64> {
+        match part {
+            Part::Post((id, _)) => self.erased_at(id),
+            Part::Kept(digest) => self.erased_at(self.posts.kept.get(digest)?),
+        }
+    }
+
+    /// Decisions that are left of somebody who was erased, on what was sent before that.
+    pub fn left_of(&mut self, subject: &Subject) -> usize {
+        self.look();
+        let left = self.decided.iter().filter(|(key, decided)| {
+            let item = decided.item.item();
+            let erased_at = match subject {
+                Subject::Author(author) if text(&item, "author_id") == author.as_str() => {
+                    self.authors_erased.get(&of_author(author.as_str()))
+                }
+                Subject::Post(post) if key.0 == post.as_str() => self.posts_erased.get(post.as_str()),
+                _ => return false,
+            };
+            erased_at.is_none_or(|at| millis(&item, "received_at") < *at)
+        });
+        left.count()
     }
 
     /// Other content came in a place that is taken: decided again, no milder, and nothing that was known is forgotten.
@@ -230,6 +307,8 @@ impl<'a> Checker<'a> {
             .and_then(|author| self.posts.violations.get(author));
         match row {
             Some(_) if listed("unavailable") && !self.calm => {}
+            // The row was erased with its author.
+            Some(_) if value.is_none() && listed("missing") && self.erased_at(&key.0).is_some() => {}
             Some(row) if value == Some(&row.to_string()) && !listed("missing") => {}
             None if value.is_none() && (listed("missing") || listed("unavailable")) => {}
             _ => wrong.push(format!("{key:?}: the author's row says {row:?} violations, the record {value:?}")),
@@ -248,12 +327,15 @@ impl<'a> Checker<'a> {
         wrong
     }
 
-    fn arrived(&mut self, queue: &'static str, body: String) {
+    fn arrived(&mut self, queue: &'static str, body: String, at: Instant) {
         let message: Value = serde_json::from_str(&body).unwrap();
         let field = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
         let key = (field("post_id"), message["revision"].as_u64().unwrap_or(0));
         let id = field(if queue == TASKS { "task_id" } else { "action_id" });
         let Some(decided) = self.decided.get(&key) else {
+            if self.gone.get(&key).is_some_and(|gone| at < *gone + ENDED) {
+                return;
+            }
             return self.wrong(format!("{queue}: a message about {key:?}, which is not decided"));
         };
         let owed = if queue == TASKS { &decided.task } else { &decided.action };
@@ -324,16 +406,31 @@ impl<'a> Checker<'a> {
     }
 
     /// Called when the queue forgets a message.
-    pub fn acknowledged(&mut self, parts: &[Part]) {
+    pub fn acknowledged(&mut self, parts: &[Part], sent_ms: i64) {
         self.look();
         for part in parts {
-            if let Some(open) = self.open(part) {
+            let Some(open) = self.open(part) else { continue };
+            let was_erased = self.part_erased_at(part).is_some_and(|at| sent_ms < at) || self.just_erased(part);
+            if !was_erased {
                 self.wrong(format!("acknowledged too early: {open}"));
             }
         }
     }
 
-    /// At the end: every part is in exactly one of decided, quarantined, in flight.
+    /// Whether a decision on it was erased while the message was being dealt with.
+    fn just_erased(&self, part: &Part) -> bool {
+        let id = match part {
+            Part::Post((id, _)) => id,
+            Part::Kept(digest) => match self.posts.kept.get(digest) {
+                Some(id) => id,
+                None => return false,
+            },
+        };
+        let gone = self.gone.range((id.clone(), 0)..=(id.clone(), u64::MAX));
+        gone.into_iter().any(|(_, at)| Instant::now() < *at + ENDED)
+    }
+
+    /// At the end: every part is in exactly one of decided, quarantined, erased, in flight.
     pub fn at_the_end(&mut self, in_flight: &BTreeSet<Part>) -> Totals {
         self.look();
         let mut totals = Totals { repeated: self.repeated, ..Totals::default() };
@@ -344,6 +441,8 @@ impl<'a> Checker<'a> {
                 (Part::Post(_), None, _) => totals.decided += 1,
                 (Part::Kept(_), None, _) => totals.quarantined += 1,
                 (_, Some(_), true) => totals.in_flight += 1,
+                // Whether that was right was looked at when its message was acknowledged.
+                (_, Some(_), false) if self.part_erased_at(part).is_some() => totals.erased += 1,
                 (_, Some(open), false) => self.wrong(format!("lost: {open}")),
             }
         }
@@ -385,8 +484,8 @@ impl Watch for Checker<'_> {
         Checker::wrong(self, what);
     }
 
-    fn acknowledged(&mut self, parts: &[Part]) {
-        Checker::acknowledged(self, parts);
+    fn acknowledged(&mut self, parts: &[Part], sent_ms: i64) {
+        Checker::acknowledged(self, parts, sent_ms);
     }
 
     /// People look at tasks and decide otherwise, or not.
@@ -414,6 +513,7 @@ impl Watch for Checker<'_> {
 pub struct Totals {
     pub decided: usize,
     pub quarantined: usize,
+    pub erased: usize,
     pub in_flight: usize,
     /// Tasks and actions that came more than once.
     pub repeated: usize,

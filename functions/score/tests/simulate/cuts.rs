@@ -31,7 +31,7 @@ fn deliver(judges: &[Arc<Judge>; 2], seed: u64, at: &[usize]) -> Delivered<State
             match answer.as_deref() {
                 None => {}
                 Some(r#"{"batchItemFailures":[]}"#) => {
-                    posts.messages.iter().for_each(|sent| checker.acknowledged(&sent.parts));
+                    posts.messages.iter().for_each(|sent| checker.acknowledged(&sent.parts, BEGINS_MS));
                 }
                 Some(_) => checker.wrong("the last delivery leaves something open though nothing goes wrong"),
             }

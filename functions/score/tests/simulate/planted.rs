@@ -1,7 +1,7 @@
 //! Faults planted in the code, to see that the simulation catches them.
 
 /// Names in the code, and what each does.
-pub const FAULTS: [(&str, &str); 23] = [
+pub const FAULTS: [(&str, &str); 24] = [
     ("acknowledge-before-send", "a message is acknowledged though its task or action was not sent"),
     ("unconditional-put", "a decision that stands there is written over"),
     ("human-overwritten", "a person's decision is written over, a machine's is not"),
@@ -25,6 +25,7 @@ pub const FAULTS: [(&str, &str); 23] = [
     ("text-is-dropped", "a post is judged without its text"),
     ("transient-is-poison", "an object that cannot be read now counts as gone"),
     ("other-content-is-a-repeat", "an id that is known counts as a repeat, whatever its content"),
+    ("tombstone-ignored", "what was sent before its author or post was erased is decided anew"),
 ];
 
 /// Plants a fault on this thread.

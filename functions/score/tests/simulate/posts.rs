@@ -4,8 +4,10 @@ use domain::{DigestKey, Post};
 use fastrand::Rng;
 use features::views::{Definitions, FeatureRow};
 use serde_json::{Value, json};
+use service::Subject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 pub const ARTIFACTS: &str = "artifacts";
 pub const CONTENT: &str = "content";
@@ -68,6 +70,10 @@ pub struct Posts {
     pub texts: BTreeMap<Key, BTreeSet<String>>,
     /// All parts of all messages, once each.
     pub parts: Vec<Part>,
+    /// Which post a body is about that is kept, by its digest, where that can be read.
+    pub kept: BTreeMap<String, String>,
+    /// Who and what is erased, and how long after the beginning.
+    pub erasures: Vec<(Duration, Subject)>,
 }
 
 fn quoted(body: &str) -> Rc<str> {
@@ -104,12 +110,18 @@ impl Posts {
         Part::Post(key)
     }
 
+    /// A body that is kept though it names its post.
+    fn kept(&mut self, id: &str, bytes: &str) -> Part {
+        self.kept.insert(domain::sha256_hex(bytes.as_bytes()), id.to_owned());
+        digest_of(bytes)
+    }
+
     /// What has to become of an event that names its post and cannot be decided as it came: a fallback, and a place in quarantine.
     fn undecidable(&mut self, id: &str, bytes: &str) -> Vec<Part> {
         let digest = domain::keyed_hex(digest_key().digest("undecidable", &[bytes.as_bytes()]));
         let key = (id.to_owned(), digest);
         self.texts.insert(key.clone(), BTreeSet::new());
-        vec![Part::Post(key), digest_of(bytes)]
+        vec![Part::Post(key), self.kept(id, bytes)]
     }
 
     /// A native post about to be sent, and what has to become of it; without a revision where it is `None`.
@@ -139,6 +151,7 @@ impl Posts {
             distinct.extend(posts.parts[known..].iter().cloned());
         }
         posts.parts = distinct.into_iter().collect();
+        posts.erase(&mut rng);
         posts
     }
 
@@ -272,8 +285,24 @@ impl Posts {
                 if let Part::Post(key) = &part {
                     self.texts.insert(key.clone(), BTreeSet::new());
                 }
-                self.send(&body, vec![part, digest_of(&body)]);
+                let kept = self.kept(&id, &body);
+                self.send(&body, vec![part, kept]);
             }
+        }
+    }
+
+    /// Persons ask to be erased while their posts are under way, some of which come again; a post as well.
+    fn erase(&mut self, rng: &mut Rng) {
+        let mut at = || Duration::from_millis(rng.u64(0..600_000));
+        let (authors, post) = ([(); 6].map(|()| at()), at());
+        for after in authors {
+            let author = format!("{CANARY}-u{}", rng.u32(..40));
+            self.erasures.push((after, Subject::Author(author.try_into().unwrap())));
+        }
+        let sent: Vec<&String> = self.authors.keys().filter(|id| !id.contains('\u{FFFD}')).collect();
+        if !sent.is_empty() {
+            let id = sent[rng.usize(..sent.len())].clone();
+            self.erasures.push((post, Subject::Post(id.try_into().unwrap())));
         }
     }
 

@@ -1,17 +1,23 @@
 //! One run: posts in every shape through the function, whatever the climate.
 
 use crate::check::Checker;
-use crate::posts::Posts;
+use crate::posts::{ARTIFACTS, Posts, digest_key};
 use crate::service;
+use ::service::erasure::SETTLED;
+use ::service::{Eraser, Subject};
+use domain::Timestamp;
 use fastrand::Rng;
+use features::views::Lookup;
 use runtime::{Invocation, SqsBatch};
 use score::App;
 use scoring::Judge;
 use std::sync::Arc;
 use std::time::Duration;
-use world::Wire;
-use world::lambda::{self, Climate, Function, Invoked, Message, STORM, block_on};
+use store::{Deadline, Search, StoreError};
+use tokio::time::Instant;
+use world::lambda::{self, BEGINS_MS, Climate, Function, Invoked, Message, STORM, block_on};
 use world::program::Outcome;
+use world::{Cloud, Weather, Wire};
 
 /// The function under two versions of its policy.
 pub struct Score<'a> {
@@ -58,20 +64,36 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
     let queue = messages.collect();
     let mut checker = Checker::new(&cloud, posts, &judges[0].model);
     checker.calm = climate.weather.faults.is_empty();
-    let ran = lambda::run(&Score { judges, wire: &wire }, &wire, climate, rng, queue, checker).await;
+    let score = Score { judges, wire: &wire };
+    let erases = climate.interrupted.is_none();
+    let (ran, ()) = tokio::join!(lambda::run(&score, &wire, climate, rng, queue, checker), async {
+        if erases {
+            erasures(judges, &cloud, seed, posts, climate).await;
+        }
+    });
 
     let mut checker = ran.watch;
+    if erases {
+        let app = service::app(&judges[0], &Wire::new(&cloud, seed)).await;
+        for (_, subject) in &posts.erasures {
+            let is_left = checker.left_of(subject) + rows_left(&app, subject).await;
+            if is_left > 0 {
+                checker.wrong(format!("{subject:?} was erased, and {is_left} decisions and rows are left"));
+            }
+        }
+    }
     let totals = checker.at_the_end(&ran.in_flight);
     if climate.interrupted.is_none() && totals.in_flight > 0 {
         checker.wrong(format!("{} posts are still in flight an hour after the storm", totals.in_flight));
     }
     Outcome {
         violations: checker.violations,
-        posts: totals.decided + totals.quarantined + totals.in_flight,
+        posts: totals.decided + totals.quarantined + totals.erased + totals.in_flight,
         calls: wire.calls().values().sum(),
         counts: vec![
             ("decided", totals.decided),
             ("quarantined", totals.quarantined),
+            ("erased", totals.erased),
             ("in flight when their run was interrupted", totals.in_flight),
             ("invocations", ran.invocations),
             ("of them cut", ran.cuts),
@@ -81,4 +103,54 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
         ],
         history: wire.history(),
     }
+}
+
+/// Operators erase persons and posts. Their calls meet the same weather, so they begin anew until all of it is done.
+async fn erasures(judges: &[Arc<Judge>; 2], cloud: &Arc<Cloud>, seed: u64, posts: &Posts, climate: &Climate) {
+    let began = Instant::now();
+    let wire = Wire::new(cloud, seed ^ 0xe7a5e);
+    wire.weather(climate.weather.clone());
+    let app = service::app(&judges[0], &wire).await;
+    let each = posts.erasures.iter().map(async |(after, subject)| {
+        tokio::time::sleep_until(began + *after).await;
+        let at = Timestamp::from_millis(BEGINS_MS + i64::try_from(after.as_millis()).unwrap());
+        let key = digest_key();
+        let eraser = Eraser {
+            decisions: app.decisions.as_ref(),
+            features: app.features.as_ref(),
+            objects: app.objects.as_ref(),
+            bucket: ARTIFACTS,
+            definitions: &app.judge.definitions,
+            key: &key,
+            subject,
+            at,
+            erases: true,
+        };
+        until_done(async || eraser.announce().await.map(drop)).await;
+        tokio::time::sleep(SETTLED).await;
+        let searches = || match subject {
+            Subject::Author(author) => Search::by_scan(author, 3),
+            Subject::Post(post) => vec![Search::of_post(post.clone())],
+        };
+        until_done(async || eraser.sweep(searches(), &|_| {}).await.map(drop)).await;
+    });
+    let clears = async {
+        tokio::time::sleep_until(began + climate.storm).await;
+        wire.weather(Weather::calm());
+    };
+    tokio::join!(futures::future::join_all(each), clears);
+}
+
+async fn until_done(attempt: impl AsyncFn() -> Result<(), StoreError>) {
+    while attempt().await.is_err() {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+/// Rows of features with values that are kept about somebody.
+async fn rows_left(app: &App, subject: &Subject) -> usize {
+    let Subject::Author(author) = subject else { return 0 };
+    let keys = app.judge.definitions.rows_of(features::views::Entity::AuthorId, author.as_str()).collect();
+    let found = app.features.fetch(&keys, Deadline::now() + Duration::from_secs(30)).await;
+    found.values().filter(|lookup| matches!(lookup, Lookup::Found(row) if !row.values.is_empty())).count()
 }

@@ -17,6 +17,7 @@ mod mutated;
 mod conditions;
 mod envelopes;
 mod policies;
+mod sides;
 mod texts;
 
 use domain::condition::Schema;
