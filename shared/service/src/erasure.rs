@@ -188,9 +188,9 @@ impl Eraser<'_> {
         Ok(count)
     }
 
-    /// Lets go of originals in quarantine. Gives their digests.
+    /// Lets go of originals in quarantine that came before. Gives their digests.
     async fn release(&self, whose: KeyedDigest) -> Result<BTreeSet<String>, StoreError> {
-        let kept = quarantine::about(self.objects, self.bucket, whose, Deadline::now() + PATIENCE).await?;
+        let kept = quarantine::about(self.objects, self.bucket, whose, self.at, Deadline::now() + PATIENCE).await?;
         for sha256 in kept.iter().filter(|_| self.erases) {
             quarantine::erase(self.objects, self.bucket, whose, sha256, Deadline::now() + PATIENCE).await?;
         }

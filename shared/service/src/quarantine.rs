@@ -13,6 +13,9 @@ use store::{Deadline, Object, ObjectStore, StoreError};
 /// S3 keeps 2 KB of metadata with an object.
 const MAX_DETAIL_BYTES: usize = 512;
 
+/// Says in the metadata when the message came.
+const RECEIVED_AT: &str = "received-at";
+
 /// What is to be kept.
 pub struct Rejected<'a> {
     /// The typed reason.
@@ -51,13 +54,18 @@ pub async fn keep(
     let metadata = BTreeMap::from([
         ("kind".to_owned(), kind.to_owned()),
         ("detail".to_owned(), header_value(detail)),
-        ("received-at".to_owned(), received_at.to_string()),
+        received_at_of(received_at),
     ]);
-    let entries = about.into_iter().map(|whose| (entry(whose, &sha256), Object::default()));
+    let found = Object { bytes: Vec::new(), metadata: BTreeMap::from([received_at_of(received_at)]) };
+    let entries = about.into_iter().map(|whose| (entry(whose, &sha256), found.clone()));
     let all = [(original(&sha256), Object { bytes, metadata })].into_iter().chain(entries);
     let puts = all.map(async |(key, object)| objects.put(bucket, &key, object, deadline).await);
     let kept = join_all(puts).await.into_iter().collect();
     if planted("quarantine-not-awaited") { Ok(()) } else { kept }
+}
+
+fn received_at_of(received_at: Timestamp) -> (String, String) {
+    (RECEIVED_AT.to_owned(), received_at.to_string())
 }
 
 fn original(sha256: &str) -> String {
@@ -68,7 +76,7 @@ fn entry(whose: KeyedDigest, sha256: &str) -> String {
     format!("quarantine-of/{}/{sha256}", keyed_hex(whose))
 }
 
-/// Digests of the originals that are about this author or post.
+/// Digests of the originals that are about this author or post and came before an instant.
 ///
 /// # Errors
 /// Where the bucket could not be asked.
@@ -76,11 +84,20 @@ pub async fn about(
     objects: &dyn ObjectStore,
     bucket: &str,
     whose: KeyedDigest,
+    before: Timestamp,
     deadline: Deadline,
 ) -> Result<Vec<String>, StoreError> {
     let prefix = entry(whose, "");
-    let listed = objects.list(bucket, &prefix, deadline).await?.into_iter();
-    Ok(listed.filter_map(|info| info.key.strip_prefix(&prefix).map(str::to_owned)).collect())
+    let mut found = Vec::new();
+    for info in objects.list(bucket, &prefix, deadline).await? {
+        let Some(sha256) = info.key.strip_prefix(&prefix) else { continue };
+        let Some(entry) = objects.get(bucket, &info.key, 0, deadline).await? else { continue };
+        let received_at = entry.metadata.get(RECEIVED_AT).and_then(|at| at.parse::<Timestamp>().ok());
+        if received_at.is_none_or(|at| at < before) {
+            found.push(sha256.to_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// Deletes an original that is about this author or post.

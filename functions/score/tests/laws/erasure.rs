@@ -6,7 +6,7 @@ use serde_json::json;
 use service::erasure::Counts;
 use service::{Eraser, Subject};
 use std::sync::Arc;
-use store::{Deadline, FeatureStore, Search};
+use store::{Deadline, FeatureStore, ObjectStore, Search};
 
 const MINUTE: i64 = 60_000;
 /// When the erasure was asked for: an hour after the messages of these tests were sent.
@@ -204,6 +204,13 @@ async fn quarantine_is_erased_too() {
     }
     assert_eq!(world.objects_under("quarantine/").await.len(), 2);
     assert!(decided(&world).iter().all(|(post, _)| post == "q"), "{:?}", decided(&world));
+    // What came since is not touched.
+    let since = cut("u", "since");
+    sent_at(&app, &since, AFTER_MS).await;
+    assert_eq!(erase(&world, &of("u")).await.quarantined.len(), 0);
+    assert!(world.objects_under("quarantine/").await.contains(&digest(&since)));
+    assert_eq!(erase(&world, &Subject::Post(post_id("since"))).await.quarantined.len(), 0);
+    world.objects.delete(ARTIFACTS, &digest(&since), Deadline::now()).await.unwrap();
     // By the post as well.
     assert_eq!(erase(&world, &Subject::Post(post_id("q"))).await.quarantined.len(), 1);
     assert_eq!(world.objects_under("quarantine/").await, [digest(&bodies[3])]);
