@@ -15,6 +15,7 @@ mod features;
 mod items;
 mod objects;
 mod queues;
+mod releases;
 mod world;
 
 use domain::PostId;
