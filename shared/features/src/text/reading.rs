@@ -1,15 +1,26 @@
 //! Readings of a text: what its characters say, once tricks of spelling are undone, with the way back to the raw text.
 //!
-//! A text has two readings. The [`plain`] one keeps its words and names what a model cannot see: emoji by their Unicode
-//! names, web addresses and handles by a placeholder; characters without width are dropped. The [`folded`] one undoes evasions as well:
-//! look-alike letters, digits and symbols in the place of letters, letters that stand apart, letters repeated.
-//! Both are scored and the higher counts, so that folding can hide nothing.
+//! The [`plain`] reading of a text keeps its words and names what a model cannot see: emoji by their Unicode names, without
+//! what they say of the person in the picture, web addresses and handles by a placeholder; characters without width or ink
+//! are dropped. The others undo evasions as well. The [`folded`] one: look-alike letters, digits and symbols in the place of
+//! letters, letters that stand apart, letters repeated. The [`rendered`] one: markup, read as it is shown. The [`addressed`]
+//! one: words in addresses, handles and hashtags. All that a text has are scored and the highest counts, so that none can
+//! hide anything.
+
+mod addresses;
+mod apart;
+mod emoji;
+mod letters;
+mod markup;
+mod words;
 
 use std::ops::Range;
 
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
-use unicode_security::confusable_detection::skeleton;
+use addresses::words_of_addresses;
+use apart::{unparted, without_emoji_between};
+use emoji::{emoji, is_hair, is_tone, name_emoji};
+use letters::{ascii_letters, unboxed, upright};
+use markup::render;
 
 /// A character of a reading, and the raw characters it stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,9 +69,72 @@ pub fn plain(text: &str) -> Reading {
 /// The folded reading, where it differs from the plain one. Folding a folded reading gives the same text.
 pub fn folded(text: &str) -> Option<Reading> {
     let marks = marks(text);
-    let plain = read(&marks);
-    let folded = fold(read(&unreversed(marks)));
-    (!same(&plain, &folded)).then(|| Reading::of(&folded))
+    other(&read(&marks), &fold_shown(marks))
+}
+
+/// The text as it is shown where its markup is understood, folded; `None` where it has none. Rendering a rendered reading
+/// gives the same text.
+pub fn rendered(text: &str) -> Option<Reading> {
+    settle(&marks(text), without_markup)
+}
+
+/// The text with addresses, handles and hashtags replaced by their words, rendered and folded; `None` where they have no
+/// word. Reading an addressed reading so gives the same text.
+pub fn addressed(text: &str) -> Option<Reading> {
+    settle(&marks(text), |marks| match without_markup(marks) {
+        Some(shown) => words_of_addresses(&shown),
+        None => words_of_addresses(marks),
+    })
+}
+
+/// Every reading of a text: the plain one, then each other that differs from those before, four at most.
+pub fn readings(text: &str) -> Vec<Reading> {
+    let mut all = vec![plain(text)];
+    for reading in [folded(text), rendered(text), addressed(text)].into_iter().flatten() {
+        if !all.iter().any(|known| known.text == reading.text) {
+            all.push(reading);
+        }
+    }
+    all
+}
+
+/// Reads with a step more, again while it finds something; `None` where it finds nothing at first.
+fn settle(marks: &[Mark], step: impl Fn(&[Mark]) -> Option<Vec<Mark>>) -> Option<Reading> {
+    let mut settled = fold_shown(step(marks)?);
+    for _ in 1..MOST_ROUNDS {
+        let Some(next) = step(&settled) else { break };
+        settled = fold_shown(next);
+    }
+    Some(Reading::of(&settled))
+}
+
+/// The text without markup, where it has some. What is shown may be markup again.
+fn without_markup(marks: &[Mark]) -> Option<Vec<Mark>> {
+    let mut shown = render(marks);
+    if same(&shown, marks) {
+        return None;
+    }
+    for _ in 1..MOST_ROUNDS {
+        let next = render(&shown);
+        if same(&next, &shown) {
+            break;
+        }
+        shown = next;
+    }
+    Some(shown)
+}
+
+fn other(plain: &[Mark], marks: &[Mark]) -> Option<Reading> {
+    (!same(plain, marks)).then(|| Reading::of(marks))
+}
+
+/// Reads and folds what is shown, before emoji are named: some letters are emoji too, and some emoji only part letters.
+fn fold_shown(marks: Vec<Mark>) -> Vec<Mark> {
+    let marks = unreversed(marks);
+    if marks.iter().all(|mark| mark.c.is_ascii()) {
+        return fold(read(&marks));
+    }
+    fold(read(&upright(unboxed(&without_emoji_between(&marks)))))
 }
 
 fn marks(text: &str) -> Vec<Mark> {
@@ -77,8 +151,9 @@ const MOST_ROUNDS: usize = 16;
 
 fn fold(mut marks: Vec<Mark>) -> Vec<Mark> {
     for _ in 0..MOST_ROUNDS {
-        let next =
-            without_repeats(&letters_for_signs(&joined(&without_dividers(&cut_hashtags(&ascii_letters(&marks))))));
+        let next = without_repeats(&letters_for_signs(&joined(&without_dividers(&unparted(&cut_hashtags(
+            &ascii_letters(&marks),
+        ))))));
         // What was folded may read as an address, a handle or an emoji's name now.
         let next = read(&next);
         if same(&next, &marks) {
@@ -89,13 +164,20 @@ fn fold(mut marks: Vec<Mark>) -> Vec<Mark> {
     marks
 }
 
-/// Without width or a sign of direction: nobody sees them.
+/// Without width or ink, or a sign of direction: nobody sees them. What Unicode calls ignorable by default, and what it draws
+/// nothing for.
 fn invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
         || (c.is_control() && !c.is_whitespace())
+}
+
+/// As wide as a space, without being one.
+fn blank(c: char) -> bool {
+    matches!(c, '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
 const PLACEHOLDERS: [(&str, &str); 6] = [
@@ -127,10 +209,14 @@ fn read_once(marks: &[Mark]) -> Vec<Mark> {
     while let Some(first) = rest.first() {
         let after_word = out.last().is_some_and(|mark| mark.c.is_alphanumeric());
         let (length, said) = if let Some((length, name)) = emoji(rest) {
-            name_emoji(&mut out, rest.get(..length).unwrap_or_default(), name);
+            name_emoji(&mut out, rest.get(..length).unwrap_or_default(), &name);
             rest = rest.get(length..).unwrap_or_default();
             continue;
         } else if invisible(first.c) {
+            let length = rest.iter().take_while(|mark| invisible(mark.c)).count();
+            let (unseen, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            (length, Some(if unseen.iter().any(|mark| blank(mark.c)) && between_words(&out, after) { " " } else { "" }))
+        } else if is_tone(first.c) || is_hair(first.c) {
             (1, Some(""))
         } else {
             placeholder(rest, after_word)
@@ -143,6 +229,18 @@ fn read_once(marks: &[Mark]) -> Vec<Mark> {
         rest = rest.get(taken.len().max(1)..).unwrap_or_default();
     }
     out
+}
+
+/// Whether a whole word ends before a place and another starts there.
+fn between_words(before: &[Mark], after: &[Mark]) -> bool {
+    const LONGEST: usize = 24;
+    let word = |marks: &mut dyn Iterator<Item = &Mark>| -> Vec<u8> {
+        let letters = marks.take(LONGEST).take_while(|mark| mark.c.is_ascii_alphabetic());
+        letters.filter_map(|mark| u8::try_from(mark.c.to_ascii_lowercase()).ok()).collect()
+    };
+    let mut first = word(&mut before.iter().rev());
+    first.reverse();
+    words::known(&first) && words::known(&word(&mut after.iter()))
 }
 
 /// Pushes `said` in the place of `taken`.
@@ -178,39 +276,6 @@ fn placeholder(rest: &[Mark], after_word: bool) -> (usize, Option<&'static str>)
     (1, None)
 }
 
-/// Characters of the longest emoji.
-const LONGEST: usize = 10;
-
-/// The longest emoji at the start: how many characters it takes, and its name in Unicode.
-fn emoji(rest: &[Mark]) -> Option<(usize, &'static str)> {
-    let first = rest.first()?.c;
-    let second = rest.get(1).map(|mark| mark.c);
-    // Digits and signs become emoji only with a sign for a keycap after them.
-    if first < '\u{a9}' && !matches!(second, Some('\u{fe0f}' | '\u{20e3}')) {
-        return None;
-    }
-    // Letters of other scripts are no emoji; this keeps them cheap.
-    if matches!(first, '\u{b0}'..='\u{2000}' | '\u{3300}'..='\u{ffff}') {
-        return None;
-    }
-    let chars: Vec<char> = rest.iter().take(LONGEST).map(|mark| mark.c).collect();
-    (1..=chars.len()).rev().find_map(|length| {
-        let candidate: String = chars.iter().take(length).collect();
-        emojis::get(&candidate).map(|emoji| (length, emoji.name()))
-    })
-}
-
-/// An emoji's name as words apart from their neighbours.
-fn name_emoji(out: &mut Vec<Mark>, taken: &[Mark], name: &str) {
-    if out.last().is_some_and(|mark| !mark.c.is_whitespace()) {
-        push(out, taken, " ");
-    }
-    let words: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
-    let words: Vec<&str> = words.split_whitespace().collect();
-    push(out, taken, &words.join(" "));
-    push(out, taken, " ");
-}
-
 /// A text between an override to the left and its end is shown from right to left: read as it is shown.
 fn unreversed(mut marks: Vec<Mark>) -> Vec<Mark> {
     let mut start = 0;
@@ -226,68 +291,6 @@ fn unreversed(mut marks: Vec<Mark>) -> Vec<Mark> {
         start = at + 1 + length;
     }
     marks
-}
-
-/// Look-alikes of ASCII letters become these (Unicode's confusables and compatibility forms); accents go.
-fn ascii_letters(marks: &[Mark]) -> Vec<Mark> {
-    let mut out = Vec::with_capacity(marks.len());
-    for mark in marks {
-        if mark.c.is_ascii() {
-            out.push(*mark);
-        } else if is_combining_mark(mark.c) {
-            // An accent by itself says nothing a letter did not.
-        } else {
-            out.extend(letters_of(mark.c).into_iter().map(|c| Mark { c, ..*mark }));
-        }
-    }
-    out
-}
-
-fn letters_of(c: char) -> Vec<char> {
-    if let Some(letter) = styled(c) {
-        return vec![letter];
-    }
-    let ascii = |c: &char| c.is_ascii_alphanumeric();
-    let compatible: Vec<char> = c.nfkd().filter(|c| !is_combining_mark(*c)).collect();
-    if !compatible.is_empty() && compatible.iter().all(ascii) {
-        return compatible;
-    }
-    let mut raw = [0; 4];
-    let alike: Vec<char> = skeleton(c.encode_utf8(&mut raw)).filter(|c| !is_combining_mark(*c)).collect();
-    if c.is_alphanumeric() && !alike.is_empty() && alike.iter().all(ascii) {
-        // Prototypes do not keep the case; a capital I stands for l there, which says little either way.
-        return alike
-            .into_iter()
-            .map(|letter| if c.is_lowercase() { letter.to_ascii_lowercase() } else { letter })
-            .collect();
-    }
-    match compatible.first() {
-        Some(letter) if compatible.len() == 1 => vec![*letter],
-        _ => vec![c],
-    }
-}
-
-/// Letters that Unicode styles without saying which letter they are: small capitals, letters on squares and discs, regional signs.
-fn styled(c: char) -> Option<char> {
-    /// Small capitals, and letters of other scripts that Unicode does not count as confusable.
-    const SMALL: &str =
-        "мmкkтtвbнhгrвbзeуyαaβbγyεeηnιiκkμuνvπnτtυuχxωwᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpǫqʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
-    let from = |start: char| char::from_u32(u32::from(c) - u32::from(start) + u32::from('A'));
-    match c {
-        '\u{1f130}'..='\u{1f149}' => from('\u{1f130}'),
-        '\u{1f150}'..='\u{1f169}' => from('\u{1f150}'),
-        '\u{1f170}'..='\u{1f189}' => from('\u{1f170}'),
-        '\u{1f1e6}'..='\u{1f1ff}' => from('\u{1f1e6}'),
-        _ => {
-            let mut pairs = SMALL.chars();
-            while let (Some(small), Some(letter)) = (pairs.next(), pairs.next()) {
-                if small == c {
-                    return Some(letter);
-                }
-            }
-            None
-        }
-    }
 }
 
 /// `#KillTime` is two words. Cut only where both sides keep two letters, so that joining never undoes it.
