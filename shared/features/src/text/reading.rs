@@ -206,6 +206,8 @@ fn read(marks: &[Mark]) -> Vec<Mark> {
 fn read_once(marks: &[Mark]) -> Vec<Mark> {
     let mut out: Vec<Mark> = Vec::with_capacity(marks.len());
     let mut rest = marks;
+    // Where what was read since something invisible starts.
+    let mut seam = 0;
     while let Some(first) = rest.first() {
         let after_word = out.last().is_some_and(|mark| mark.c.is_alphanumeric());
         let (length, said) = if let Some((length, name)) = emoji(rest) {
@@ -215,7 +217,10 @@ fn read_once(marks: &[Mark]) -> Vec<Mark> {
         } else if invisible(first.c) {
             let length = rest.iter().take_while(|mark| invisible(mark.c)).count();
             let (unseen, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            (length, Some(if unseen.iter().any(|mark| blank(mark.c)) && between_words(&out, after) { " " } else { "" }))
+            let before = out.get(seam..).unwrap_or_default();
+            let parts = unseen.iter().any(|mark| blank(mark.c)) && between_words(before, after);
+            seam = out.len();
+            (length, Some(if parts { " " } else { "" }))
         } else if is_tone(first.c) || is_hair(first.c) {
             (1, Some(""))
         } else {
@@ -240,7 +245,8 @@ fn between_words(before: &[Mark], after: &[Mark]) -> bool {
     };
     let mut first = word(&mut before.iter().rev());
     first.reverse();
-    words::known(&first) && words::known(&word(&mut after.iter()))
+    let whole = |word: &[u8]| word.len() > 1 && words::known(word);
+    whole(&first) && whole(&word(&mut after.iter()))
 }
 
 /// Pushes `said` in the place of `taken`.
@@ -463,12 +469,18 @@ fn letters_for_signs(marks: &[Mark]) -> Vec<Mark> {
         let (body, tail) = word.split_at_checked(length - tail).unwrap_or((word, &[]));
         match unmasked(body) {
             Some(letters) => out.extend(letters),
+            None if is_user(body) => out.extend_from_slice(body),
             None => unleeted(body, &mut out),
         }
         out.extend_from_slice(tail);
         rest = rest.get(length..).unwrap_or_default();
     }
     out
+}
+
+/// Whether a word is what handles are read as.
+fn is_user(word: &[Mark]) -> bool {
+    word.iter().map(|mark| mark.c).eq("@user".chars())
 }
 
 fn unmasked(word: &[Mark]) -> Option<Vec<Mark>> {
@@ -558,7 +570,7 @@ mod tests {
             ("@some_one: hi <user> [URL] <number>", "@user: hi @user http number"),
             ("a@b.c @ll of them", "a@b.c @ll of them"),
             ("I 🔪 you", "I kitchen knife you"),
-            ("no🏳️‍🌈!", "no rainbow flag !"),
+            ("no🏳️‍🌈!", "no rainbow !"),
             ("ze\u{200b}ro \u{202e}wid\u{2060}th", "zero width"),
             ("5 © naïve", "5 copyright naïve"),
         ] {

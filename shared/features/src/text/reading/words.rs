@@ -14,7 +14,7 @@ const UNKNOWN: (f32, f32) = (8.0, 4.0);
 /// What a plural costs more than its word.
 const PLURAL: f32 = 2.0;
 /// The most that words may cost a letter. Letters at random cost four or more.
-const DEAREST: f32 = 2.75;
+const DEAREST: f32 = 3.0;
 
 /// Words in alphabetic order, each with the cost of using it: the logarithm of its rarity, after Zipf.
 static WORDS: LazyLock<Vec<(&'static [u8], f32)>> = LazyLock::new(|| {
