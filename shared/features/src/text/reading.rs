@@ -75,13 +75,13 @@ pub fn folded(text: &str) -> Option<Reading> {
 /// The text as it is shown where its markup is understood, folded; `None` where it has none. Rendering a rendered reading
 /// gives the same text.
 pub fn rendered(text: &str) -> Option<Reading> {
-    settle(&marks(text), without_markup)
+    settle(&marks(text), |marks| without_markup(marks, false))
 }
 
 /// The text with addresses, handles and hashtags replaced by their words, rendered and folded; `None` where they have no
 /// word. Reading an addressed reading so gives the same text.
 pub fn addressed(text: &str) -> Option<Reading> {
-    settle(&marks(text), |marks| match without_markup(marks) {
+    settle(&marks(text), |marks| match without_markup(marks, true) {
         Some(shown) => words_of_addresses(&shown),
         None => words_of_addresses(marks),
     })
@@ -109,13 +109,13 @@ fn settle(marks: &[Mark], step: impl Fn(&[Mark]) -> Option<Vec<Mark>>) -> Option
 }
 
 /// The text without markup, where it has some. What is shown may be markup again.
-fn without_markup(marks: &[Mark]) -> Option<Vec<Mark>> {
-    let mut shown = render(marks);
+fn without_markup(marks: &[Mark], links: bool) -> Option<Vec<Mark>> {
+    let mut shown = render(marks, links);
     if same(&shown, marks) {
         return None;
     }
     for _ in 1..MOST_ROUNDS {
-        let next = render(&shown);
+        let next = render(&shown, links);
         if same(&next, &shown) {
             break;
         }

@@ -104,6 +104,10 @@ const ROUTINE: &[&str] = &[
     "text",
     "data",
     "id",
+    "site",
+    "bsky",
+    "social",
+    "mastodon",
 ];
 
 /// Ends of hosts that are written without a scheme.
@@ -278,14 +282,19 @@ fn words_of_run(run: &[Mark]) -> Option<Vec<Vec<Mark>>> {
     };
     let cut_marks = |marks: &[Mark]| -> Option<Vec<Vec<Mark>>> {
         let letters = small(marks);
+        let read = |mark: &Mark| match letter_for(mark.c).filter(|_| mark.c.is_ascii_digit()) {
+            Some(c) => Mark { c, ..*mark },
+            None => *mark,
+        };
+        let marks: Vec<Mark> = marks.iter().map(read).collect();
         if words::known(&letters) {
-            return Some(vec![marks.to_vec()]);
+            return Some(vec![marks]);
         }
         let cut = cut(&letters);
         cut.is_words().then(|| cut.words.iter().filter_map(|word| Some(marks.get(word.clone())?.to_vec())).collect())
     };
     let digits = run.iter().filter(|mark| mark.c.is_ascii_digit()).count();
-    if digits * 3 < run.len()
+    if digits * 2 < run.len()
         && let Some(words) = cut_marks(run)
     {
         return Some(words);

@@ -9,7 +9,7 @@ use super::Mark;
 use super::words::{self, cut};
 
 /// Letters that neither `decancer` nor Unicode's tables take for the right one.
-const OWN: &str = "₴sᔕsꞯq∂d丨i丂s𐞥qᕼhвbʋv£lꟼpƧsᎶgⳅsⳳvϥqⲇdⳋgłlՃxשv";
+const OWN: &str = "₴sᔕsꞯq∂d丨i丂s𐞥qᕼhвbʋv£lꟼpƧsᎶgⳅsⳳvϥqⲇdⳋgⲅrłlӀlӏlճb๏o§s†t×xՃxשv";
 /// Runes that a generator takes for letters of their sound.
 const RUNES: &str = "ᚨaᛒbᚲcᛞdᛖeᚠfᚷgᚺhᛁiᛃjᚴkᛚlᛗmᚾnᛟoᛈpᚱrᛊsᛏtᚢuᛉz";
 
@@ -51,25 +51,33 @@ fn native(c: char) -> bool {
         && !matches!(c, 'ᐁ'..='ᙶ')
 }
 
-/// Whether a word is all in other scripts.
+/// Whether a word is all in another script. Nobody writes a word in two, but for those of East Asia.
 fn is_native(word: &[Mark]) -> bool {
+    let group = |script: Script| match script {
+        Script::Hiragana | Script::Katakana | Script::Bopomofo | Script::Hangul => Script::Han,
+        other => other,
+    };
     let mut letters = word.iter().filter(|mark| mark.c.is_alphabetic()).peekable();
-    letters.peek().is_some() && letters.all(|mark| native(mark.c))
+    let Some(first) = letters.peek().map(|mark| group(mark.c.script())) else { return false };
+    letters.all(|mark| native(mark.c) && group(mark.c.script()) == first)
 }
 
 /// Whether the words of a line that are all in other scripts are no English in disguise.
 fn is_foreign(line: &[Mark]) -> bool {
-    let (mut letters, mut longest) = (Vec::new(), 0);
+    let (mut letters, mut native, mut longest) = (Vec::new(), 0, 0);
     for word in line.chunk_by(|a, b| a.c.is_whitespace() == b.c.is_whitespace()) {
         if is_native(word) {
             // One letter by itself may be of a word whose letters are kept apart.
-            longest = longest.max(word.iter().filter(|mark| mark.c.is_alphabetic()).count());
+            let length = word.iter().filter(|mark| mark.c.is_alphabetic()).count();
+            longest = longest.max(length);
+            native += length;
             for mark in word.iter().filter(|mark| mark.c.is_alphabetic()) {
                 letters.extend(letters_of(mark.c).iter().map(|c| u8::try_from(c.to_ascii_lowercase()).unwrap_or(b'?')));
             }
         }
     }
-    longest > 1 && !cut(&letters).is_words()
+    let all = line.iter().filter(|mark| mark.c.is_alphabetic()).count();
+    longest > 1 && native * 2 > all && !cut(&letters).is_mostly_words()
 }
 
 fn word_letters(word: &[Mark], out: &mut Vec<Mark>) {
@@ -86,7 +94,7 @@ fn word_letters(word: &[Mark], out: &mut Vec<Mark>) {
             // An accent by itself says nothing a letter did not.
         } else if currency && mark.c == 'ł' {
             out.push(Mark { c: 'i', ..*mark });
-        } else if is_currency(mark.c) || mark.c == '∂' || mark.c == '∀' {
+        } else if is_currency(mark.c) || (!mark.c.is_alphanumeric() && paired(OWN, mark.c).is_some()) {
             let letter = beside(index.checked_sub(1)) || beside(Some(index + 1));
             let cured = if letter && !digits { cured(mark.c) } else { None };
             out.extend(cured.unwrap_or_else(|| vec![mark.c]).into_iter().map(|c| Mark { c, ..*mark }));
@@ -149,9 +157,13 @@ fn letters_of(c: char) -> Vec<char> {
 /// Squares, discs and regional signs that are letters, though some of them are emoji by themselves or in pairs.
 pub(super) fn unboxed(marks: &[Mark]) -> Vec<Mark> {
     let regional = |c: char| matches!(c, '\u{1f1e6}'..='\u{1f1ff}');
+    let runs = || marks.chunk_by(|a, b| regional(a.c) == regional(b.c));
+    let flags = runs().filter(|run| run.iter().all(|mark| regional(mark.c))).all(|run| {
+        let letter = |mark: &Mark| u8::try_from(u32::from(mark.c) - 0x1_f1e6).unwrap_or_default() + b'a';
+        run.chunks(2).all(is_flag) && !(run.len() > 3 && words::known(&run.iter().map(letter).collect::<Vec<_>>()))
+    });
     let mut out = Vec::with_capacity(marks.len());
-    for run in marks.chunk_by(|a, b| regional(a.c) == regional(b.c)) {
-        let flags = run.first().is_some_and(|mark| regional(mark.c)) && run.chunks(2).all(is_flag);
+    for run in runs() {
         for mark in run {
             let start = match mark.c {
                 '\u{1f130}'..='\u{1f149}' => '\u{1f130}',

@@ -10,13 +10,14 @@ const LONGEST_TAG: usize = 1024;
 /// Characters of the longest name of an entity, with its signs.
 const LONGEST_ENTITY: usize = 34;
 
-/// What is seen of a text with markup; the same marks where there is none.
-pub(super) fn render(marks: &[Mark]) -> Vec<Mark> {
+/// What is seen of a text with markup; the same marks where there is none. With `links`, the addresses that links lead to
+/// stay, at the end of the line.
+pub(super) fn render(marks: &[Mark], links: bool) -> Vec<Mark> {
     let marked = |mark: &Mark| matches!(mark.c, '<' | '&' | '[' | '*' | '~' | '|' | '_' | '`');
     if !marks.iter().any(marked) {
         return marks.to_vec();
     }
-    emphasis(&brackets(&tags(&uncommented(&entities(marks)))))
+    emphasis(&brackets(&tags(&uncommented(&entities(marks)), links), links))
 }
 
 /// HTML entities become what they stand for. From right to left, so that `&amp;amp;lt;` is undone in one go.
@@ -100,12 +101,16 @@ fn uncommented(marks: &[Mark]) -> Vec<Mark> {
     out
 }
 
-/// Tags of HTML are not shown. Those of paragraphs and lines break the line; an address that a tag leads to is kept.
-fn tags(marks: &[Mark]) -> Vec<Mark> {
+/// Tags of HTML are not shown. Those of paragraphs and lines break the line.
+fn tags(marks: &[Mark], links: bool) -> Vec<Mark> {
     let mut out: Vec<Mark> = Vec::with_capacity(marks.len());
     // Where tags may have started.
     let mut opened: Vec<usize> = Vec::new();
+    let mut kept = Vec::new();
     for mark in marks {
+        if mark.c == '\n' && links {
+            out.append(&mut kept);
+        }
         match mark.c {
             '<' => opened.push(out.len()),
             '>' => {
@@ -113,7 +118,7 @@ fn tags(marks: &[Mark]) -> Vec<Mark> {
                 if let Some((start, tag)) = tag.filter(|(_, tag)| is_tag(tag)) {
                     let tag: Vec<Mark> = tag.iter().chain([mark]).copied().collect();
                     out.truncate(start);
-                    shown_of_tag(&tag, &mut out);
+                    shown_of_tag(&tag, &mut out, &mut kept);
                     continue;
                 }
                 opened.clear();
@@ -121,6 +126,9 @@ fn tags(marks: &[Mark]) -> Vec<Mark> {
             _ => {}
         }
         out.push(*mark);
+    }
+    if links {
+        out.append(&mut kept);
     }
     out
 }
@@ -161,7 +169,7 @@ const BLOCKS: &[&str] = &[
     "h6",
 ];
 
-fn shown_of_tag(tag: &[Mark], out: &mut Vec<Mark>) {
+fn shown_of_tag(tag: &[Mark], out: &mut Vec<Mark>, kept: &mut Vec<Mark>) {
     let name: String = tag
         .iter()
         .map(|mark| mark.c.to_ascii_lowercase())
@@ -172,11 +180,11 @@ fn shown_of_tag(tag: &[Mark], out: &mut Vec<Mark>) {
     if BLOCKS.contains(&name.as_str()) {
         push(out, tag, "\n");
     }
-    keep_address(tag, out);
+    keep_address(tag, kept);
 }
 
-/// An address in a tag or link, set apart.
-fn keep_address(link: &[Mark], out: &mut Vec<Mark>) {
+/// Keeps an address in a tag or link for later, set apart.
+fn keep_address(link: &[Mark], kept: &mut Vec<Mark>) {
     let starts = |rest: &[Mark], sign: &str| {
         rest.len() > sign.len() && sign.chars().zip(rest).all(|(c, mark)| mark.c.to_ascii_lowercase() == c)
     };
@@ -187,9 +195,9 @@ fn keep_address(link: &[Mark], out: &mut Vec<Mark>) {
     let Some(rest) = found else { return };
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | ']' | ')');
     let address = rest.get(..rest.iter().take_while(|mark| !ends(mark.c)).count()).unwrap_or_default();
-    push(out, address.get(..1).unwrap_or_default(), " ");
-    out.extend_from_slice(address);
-    push(out, address.get(address.len().saturating_sub(1)..).unwrap_or_default(), " ");
+    push(kept, address.get(..1).unwrap_or_default(), " ");
+    kept.extend_from_slice(address);
+    push(kept, address.get(address.len().saturating_sub(1)..).unwrap_or_default(), " ");
 }
 
 /// Tags of BBCode.
@@ -222,8 +230,9 @@ const BBCODE: &[&str] = &[
     "bold",
 ];
 
-/// Tags of BBCode and the brackets of Markdown's links are not shown; the address of a link is kept behind its text.
-fn brackets(marks: &[Mark]) -> Vec<Mark> {
+/// Tags of BBCode and the brackets of Markdown's links are not shown; the address of a link is kept at the end of the
+/// line.
+fn brackets(marks: &[Mark], links: bool) -> Vec<Mark> {
     if !marks.iter().any(|mark| mark.c == ']') {
         return marks.to_vec();
     }
@@ -233,13 +242,18 @@ fn brackets(marks: &[Mark]) -> Vec<Mark> {
             .is_some_and(|tag| "[/url]".chars().zip(tag).all(|(c, mark)| mark.c.eq_ignore_ascii_case(&c)))
     };
     let has_url = (0..marks.len()).any(closes_url);
+    let closes = marks.windows(2).any(|pair| pair.iter().map(|mark| mark.c).eq(['[', '/']));
     let mut out: Vec<Mark> = Vec::with_capacity(marks.len());
     let mut opened: Vec<usize> = Vec::new();
     // The first closing parenthesis and the first white space at or after a place that was asked for.
     let (mut parenthesis, mut space) = (0, 0);
+    let mut kept = Vec::new();
     let mut at = 0;
     while let Some(mark) = marks.get(at) {
         at += 1;
+        if mark.c == '\n' && links {
+            out.append(&mut kept);
+        }
         match mark.c {
             '[' => opened.push(out.len()),
             ']' => {
@@ -248,9 +262,9 @@ fn brackets(marks: &[Mark]) -> Vec<Mark> {
                     continue;
                 };
                 let inside = out.get(start + 1..).unwrap_or_default();
-                if is_bbcode(inside, has_url) {
+                if is_bbcode(inside, closes, has_url) {
                     let tag: Vec<Mark> = out.split_off(start).into_iter().chain([*mark]).collect();
-                    keep_address(&tag, &mut out);
+                    keep_address(&tag, &mut kept);
                     continue;
                 }
                 if marks.get(at).is_some_and(|next| next.c == '(') {
@@ -269,7 +283,7 @@ fn brackets(marks: &[Mark]) -> Vec<Mark> {
                         if let Some(bracket) = out.get_mut(start) {
                             bracket.c = GONE;
                         }
-                        keep_address(link, &mut out);
+                        keep_address(link, &mut kept);
                         at = parenthesis + 1;
                         continue;
                     }
@@ -279,13 +293,16 @@ fn brackets(marks: &[Mark]) -> Vec<Mark> {
         }
         out.push(*mark);
     }
+    if links {
+        out.append(&mut kept);
+    }
     out
 }
 
 /// In the place of a bracket that is not shown: without width, so that reading drops it.
 const GONE: char = '\u{200b}';
 
-fn is_bbcode(inside: &[Mark], has_url: bool) -> bool {
+fn is_bbcode(inside: &[Mark], closes: bool, has_url: bool) -> bool {
     let slash = usize::from(inside.first().is_some_and(|mark| mark.c == '/'));
     let word = |mark: &&Mark| mark.c.is_ascii_alphabetic();
     let name: String = inside.iter().skip(slash).take(LONGEST_ENTITY).take_while(word).map(|mark| mark.c).collect();
@@ -294,9 +311,9 @@ fn is_bbcode(inside: &[Mark], has_url: bool) -> bool {
     if !BBCODE.contains(&name.as_str()) || inside.len() > LONGEST_TAG {
         return false;
     }
-    // "[url]" is a placeholder too, where nothing closes it.
+    // "[i]" is an index and "[url]" a placeholder, where nothing closes them.
     match after {
-        None => slash > 0 || name != "url" || has_url,
+        None => slash > 0 || (closes && (name != "url" || has_url)),
         Some('=') => slash == 0,
         Some(_) => false,
     }

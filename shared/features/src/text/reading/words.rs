@@ -45,6 +45,11 @@ impl Cut {
         self.known * 4 >= self.letters * 3 && self.known > 0 && (self.words.len() == 1 || self.is_cheap())
     }
 
+    /// Whether the letters are words, some of which the list lacks.
+    pub fn is_mostly_words(&self) -> bool {
+        self.known * 2 >= self.letters && self.is_cheap()
+    }
+
     fn is_cheap(&self) -> bool {
         self.cost <= DEAREST * self.letters as f32
     }
