@@ -191,6 +191,9 @@ const PLACEHOLDERS: [(&str, &str); 6] = [
 
 /// Reads until nothing moves: what is invisible may stand inside an address or a handle.
 fn read(marks: &[Mark]) -> Vec<Mark> {
+    if reads_as_it_stands(marks) {
+        return marks.to_vec();
+    }
     let mut marks = read_once(marks);
     for _ in 0..MOST_ROUNDS {
         let next = read_once(&marks);
@@ -200,6 +203,16 @@ fn read(marks: &[Mark]) -> Vec<Mark> {
         marks = next;
     }
     marks
+}
+
+/// Whether a text surely has nothing to read otherwise, as most have.
+fn reads_as_it_stands(marks: &[Mark]) -> bool {
+    let other = |c: char| !c.is_ascii() || matches!(c, '@' | '<' | '[') || (c.is_ascii_control() && !c.is_whitespace());
+    !marks.iter().any(|mark| other(mark.c))
+        && !marks.windows(3).any(|three| {
+            let three = [three.first(), three.get(1), three.get(2)].map(|mark| mark.map_or(' ', |mark| mark.c));
+            three == [':', '/', '/'] || three.map(|c| c.to_ascii_lowercase()) == ['w', 'w', 'w']
+        })
 }
 
 /// Names emoji, replaces addresses, handles and placeholders, drops what is invisible.
@@ -377,16 +390,31 @@ fn joined(marks: &[Mark]) -> Vec<Mark> {
             }
         }
         let run: Vec<Mark> = marks.get(index..=last).unwrap_or_default().iter().step_by(2).copied().collect();
-        let letters = run.iter().filter(|m| m.c.is_alphabetic()).count();
-        if run.len() >= 3 && letters >= 2 && letters * 2 >= run.len() {
-            out.extend(run);
+        if let Some(first) = first_joined(&run) {
+            out.extend_from_slice(marks.get(index..index + first * 2).unwrap_or_default());
+            out.extend_from_slice(run.get(first..).unwrap_or_default());
             index = last + 1;
         } else {
-            out.push(*mark);
-            index += 1;
+            // The last one may start another run.
+            let next = last.max(index + 1);
+            out.extend_from_slice(marks.get(index..next).unwrap_or_default());
+            index = next;
         }
     }
     out
+}
+
+/// Where in a run the first of those that are joined is: the longest end of three or more of which half are letters, two at
+/// least.
+fn first_joined(run: &[Mark]) -> Option<usize> {
+    let (mut letters, mut first) = (0, None);
+    for (from_end, mark) in run.iter().rev().enumerate() {
+        letters += usize::from(mark.c.is_alphabetic());
+        if from_end >= 2 && letters >= 2 && letters * 2 > from_end {
+            first = Some(run.len() - 1 - from_end);
+        }
+    }
+    first
 }
 
 /// Signs and digits that stand for letters.
