@@ -380,7 +380,7 @@ fn joined(marks: &[Mark]) -> Vec<Mark> {
     };
     let mut out = Vec::with_capacity(marks.len());
     let mut index = 0;
-    while let Some(mark) = marks.get(index) {
+    while index < marks.len() {
         let mut last = index;
         if single(index)
             && let Some(sign) = marks.get(index + 1).map(|m| m.c).filter(|c| divider(*c))
@@ -578,115 +578,4 @@ fn without_repeats(marks: &[Mark]) -> Vec<Mark> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn fold_text(text: &str) -> String {
-        folded(text).unwrap_or_else(|| plain(text)).text().to_owned()
-    }
-
-    #[test]
-    fn the_plain_reading_names_what_a_model_cannot_see() {
-        for (raw, read) in [
-            ("", ""),
-            ("Hi there, YOU", "Hi there, YOU"),
-            ("see https://x.example/a?b=c now", "see http now"),
-            ("@some_one: hi <user> [URL] <number>", "@user: hi @user http number"),
-            ("a@b.c @ll of them", "a@b.c @ll of them"),
-            ("I 🔪 you", "I kitchen knife you"),
-            ("no🏳️‍🌈!", "no rainbow !"),
-            ("ze\u{200b}ro \u{202e}wid\u{2060}th", "zero width"),
-            ("5 © naïve", "5 copyright naïve"),
-        ] {
-            assert_eq!(plain(raw).text().replace("  ", " "), read, "{raw}");
-        }
-    }
-
-    #[test]
-    fn the_folded_reading_undoes_tricks() {
-        for (raw, read) in [
-            ("k1ll th3m @ll", "kill them all"),
-            ("f4gg0ts", "faggots"),
-            ("h.a.t.e  k i l l", "hate  kill"),
-            ("k-i-l-l", "kill"),
-            ("kiiiillll themmmm", "kill themm"),
-            ("\u{43c}u\u{455}l\u{456}ms", "muslims"),
-            ("ｍｕｓｌｉｍｓ 𝓴𝓲𝓵𝓵 ⓚⓘⓛⓛ ᴋɪʟʟ", "muslims kill kill kill"),
-            ("f*cking b*tch", "fucking bitch"),
-            ("mu_slims n.igger", "muslims nigger"),
-            ("#KillAllBugs", "#Kill All Bugs"),
-            ("\u{202e}snoitargimmi\u{202c} now", "immigrations now"),
-            ("1ove a11", "love a11"),
-        ] {
-            assert_eq!(fold_text(raw), read, "{raw}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_trick_is_left_alone() {
-        for raw in [
-            "Good morning, everyone!",
-            "the 2nd at 10pm in the 90s",
-            "covid19 and mp3",
-            "3.5 or 10.000",
-            "self-made man. Then",
-            "I do, a lot",
-            "1 2 3 4 5",
-            "C+ you!",
-            "soon, all good",
-        ] {
-            assert!(folded(raw).is_none(), "{raw} became {}", fold_text(raw));
-        }
-    }
-
-    #[test]
-    fn a_stretch_of_a_reading_leads_back_to_the_raw_text() {
-        let raw = "I k1ll 🔪 h a t e soooo";
-        let reading = folded(raw).unwrap();
-        let back = |word: &str| {
-            let byte = reading.text().find(word).unwrap();
-            let start = reading.text()[..byte].chars().count();
-            let range = reading.raw(start..start + word.chars().count());
-            raw.chars().skip(range.start).take(range.len()).collect::<String>()
-        };
-        assert_eq!(back("kill"), "k1ll");
-        assert_eq!(back("kitchen knife"), "🔪");
-        assert_eq!(back("hate"), "h a t e");
-        assert_eq!(back("so"), "soooo");
-        assert_eq!(reading.raw(500..600), 0..0);
-    }
-
-    fn tricky() -> impl Strategy<Value = String> {
-        let piece = prop_oneof![
-            4 => "[a-zA-Z]{1,6}",
-            3 => "[0-9@$!+*._ -]{1,3}",
-            2 => Just(" ".to_owned()),
-            1 => prop::sample::select(vec!["🔪", "🏳️‍🌈", "\u{200b}", "\u{202e}", "\u{202c}", "é", "е", "＠", "<user>", "http://a.b", "@name", "#AbcDef", "１", "🄰", "\u{301}", "ß", "İ", "ﬁ", "1️⃣", "www."]).prop_map(str::to_owned),
-            1 => any::<char>().prop_map(|c| c.to_string()),
-        ];
-        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
-
-        #[test]
-        fn readings_settle_and_lead_back(text in tricky()) {
-            let count = text.chars().count();
-            let first = plain(&text);
-            let second = plain(first.text());
-            prop_assert_eq!(second.text(), first.text());
-            let again = fold_text(&text);
-            prop_assert_eq!(&fold_text(&again), &again);
-            for reading in [Some(first), folded(&text)].into_iter().flatten() {
-                let all = reading.text().chars().count();
-                prop_assert_eq!(reading.places.len(), all);
-                prop_assert!(reading.places.iter().all(|place| place.0 <= place.1 && place.1 as usize <= count));
-            }
-        }
-    }
-}
+mod tests;

@@ -319,7 +319,7 @@ fn is_bbcode(inside: &[Mark], closes: bool, has_url: bool) -> bool {
     }
 }
 
-/// Signs around stressed, struck, hidden or literal words are not shown. What CommonMark says of `*` and `_`, but for
+/// Signs around stressed, struck, hidden or literal words are not shown. What CommonMark says of `*` and `_` and chats of `__`, but for
 /// products such as `2*3*4`, and for stars in two different words, which mask letters.
 fn emphasis(marks: &[Mark]) -> Vec<Mark> {
     let sign = |c: char| matches!(c, '*' | '_' | '~' | '|' | '`');
@@ -351,7 +351,7 @@ fn emphasis(marks: &[Mark]) -> Vec<Mark> {
             let digits = before.is_ascii_digit() && after.is_ascii_digit();
             let (opens, closes) = match c {
                 '`' | '|' => (true, true),
-                '_' => (
+                '_' if length == 1 => (
                     !before.is_alphanumeric() && !after.is_whitespace(),
                     !before.is_whitespace() && !after.is_alphanumeric(),
                 ),
