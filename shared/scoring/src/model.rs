@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
-use features::text::{Reading, Tokenised, WeightedBucket, folded, plain, tokenise, weighted_buckets, windows};
+use features::text::{Reading, Tokenised, WeightedBucket, readings, tokenise, weighted_buckets, windows};
 use thiserror::Error;
 
 use crate::bundle::{Bundle, MODEL_FILE};
@@ -123,11 +123,6 @@ struct Best {
     text: Tokenised,
     window: Range<usize>,
     input: Vec<WeightedBucket>,
-}
-
-/// The plain reading, and the folded one where it differs.
-fn readings(text: &str) -> Vec<Reading> {
-    std::iter::once(plain(text)).chain(folded(text)).collect()
 }
 
 impl Best {
