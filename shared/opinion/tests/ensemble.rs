@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use opinion::{Ensemble, Reader};
-use scoring::{Bundle, Stage, TextModel};
+use scoring::{Bundle, Legible, Stage, TextModel};
 use serde_json::Value;
 
 #[expect(clippy::disallowed_methods, reason = "where the library is, is the machine's business")]
@@ -31,11 +31,13 @@ fn ensemble() -> (Arc<TextModel>, Ensemble) {
     (model, ensemble)
 }
 
-/// Texts of the card, which has scores for them.
+/// Texts of the card, which has scores for them, as far as they are in English.
 fn golden() -> Vec<String> {
+    let model = model("minilm-cascade");
     let card: Value =
         serde_json::from_slice(&std::fs::read(folder("minilm-cascade").join("card.json")).unwrap()).unwrap();
-    card["golden"].as_array().unwrap().iter().map(|case| case["text"].as_str().unwrap().to_owned()).collect()
+    let texts = card["golden"].as_array().unwrap().iter().map(|case| case["text"].as_str().unwrap().to_owned());
+    texts.filter(|text| model.reads(text) == Legible::All).collect()
 }
 
 /// Many harmless words, and what `middle` says after most of them.

@@ -3,12 +3,15 @@
 use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
-use features::text::{Reading, Tokenised, WeightedBucket, readings, tokenise, weighted_buckets, windows};
+use features::text::{
+    Reading, TokenKind, Tokenised, WeightedBucket, readings, segments, tokenise, weighted_buckets, windows,
+};
 use thiserror::Error;
 
 use crate::bundle::{Bundle, MODEL_FILE};
 use crate::deployment::{CalibrationError, DeploymentCalibration};
 use crate::explain;
+use crate::language::{self, Legible};
 use crate::linear::{Linear, Run};
 use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
 use crate::runtime::Onnx;
@@ -117,6 +120,9 @@ pub struct TextModel {
 /// Names of a transformer's outputs that are scores of classes.
 const CLASSES: [&str; 3] = ["class_hate", "class_offensive", "class_neither"];
 
+/// A sentence of fewer words, all in ASCII, is not said to be in another language than the text around it.
+const LEAST_WORDS: usize = 5;
+
 struct Best {
     run: Run,
     reading: usize,
@@ -202,6 +208,31 @@ impl TextModel {
         let Some(lang) = lang else { return true };
         let primary = lang.split(['-', '_']).next().unwrap_or_default().trim();
         self.manifest.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
+    }
+
+    /// What of a text is in the language that the model has learned, where that is English alone; of other models nobody can say.
+    pub fn reads(&self, text: &str) -> Legible {
+        if self.manifest.languages != ["en"] {
+            return Legible::All;
+        }
+        let vocabulary = self.transformer.as_ref().map(Transformer::vocabulary);
+        let tokens = tokenise(text);
+        let words = |within: Range<usize>| {
+            let words = tokens.tokens().get(within).unwrap_or_default().iter();
+            let words = words.filter(|token| token.kind == TokenKind::Word);
+            let words: Vec<&str> = words.filter_map(|token| text.get(token.bytes.clone())).collect();
+            (words.len(), words.join(" "))
+        };
+        let (_, whole) = words(0..tokens.tokens().len());
+        if language::is_foreign(&whole, vocabulary) {
+            return Legible::No;
+        }
+        let is_foreign = |segment: Range<usize>| {
+            let (count, sentence) = words(segment);
+            (count >= LEAST_WORDS || !sentence.is_ascii()) && language::is_foreign(&sentence, vocabulary)
+        };
+        let foreign = segments(text, &tokens, |_| false).into_iter().any(is_foreign);
+        if foreign { Legible::Partly } else { Legible::All }
     }
 
     /// Scores a text: each window of each of its readings by itself, the highest counts. In a cascade the linear graph's score stands

@@ -63,8 +63,15 @@ fn our_models_score_as_they_do_alone_to_the_last_bit() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         for (text, prediction) in texts.iter().zip(body["predictions"].as_array().unwrap()) {
-            let (found, scored) = (&prediction["text"]["ok"], model.read(text).unwrap());
-            assert_eq!((&found["raw"], &found["calibrated"]), (&json!(scored.raw), &json!(scored.calibrated)));
+            let found = &prediction["text"];
+            match model.read(text) {
+                Ok(scored) => assert_eq!(
+                    (&found["ok"]["raw"], &found["ok"]["calibrated"]),
+                    (&json!(scored.raw), &json!(scored.calibrated))
+                ),
+                // What has too few words that the model knows is taken for another language, here and there alike.
+                Err(error) => assert_eq!(found["error"], error.code, "{found}"),
+            }
         }
     }
 }
