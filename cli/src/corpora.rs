@@ -219,6 +219,124 @@ pub const CORPORA: [Corpus; 8] = [
     },
 ];
 
+/// Corpora of the second turn: everyday English, for false alarms and for the gate; implicit hate, misogyny, counter-speech. The n-gram
+/// baseline is not trained on them, nor is anything calibrated on them.
+pub const EVERYDAY: [Corpus; 10] = [
+    Corpus {
+        read: |row| example(row.get("text")?, false, official(row.get("split")?), Vec::new()),
+        ..everyday(
+            "goemotions",
+            "goemotions_reddit.csv.gz",
+            "none: everyday posts",
+            "official",
+            Training { step: 3, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| match row.get("toxic")? {
+            "0" => example(row.get("text")?, false, part_by_hash(row.get("text")?), Vec::new()),
+            _ => Ok(None),
+        },
+        ..everyday(
+            "talk",
+            "wikipedia_talk_context_20k.csv.gz",
+            "none: what nobody called toxic",
+            "by hash",
+            Training { step: 2, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| {
+            let text = row.get("text")?;
+            let found = example(text, row.get("identity_hate")? == "1", part_by_hash(text), Vec::new())?;
+            let offensive = row.get("toxic")? == "1";
+            Ok(found.map(|e| Example { class: offensive.then_some(Class::Offensive).filter(|_| !e.positive), ..e }))
+        },
+        ..everyday(
+            "jigsaw",
+            "jigsaw_toxic_comments_20k.csv.gz",
+            "identity_hate",
+            "by hash",
+            Training { weight: 0.7, step: 2, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, row.get("label")? == "hate", part_by_hash(row.get("text")?), Vec::new()),
+        ..everyday(
+            "implicit",
+            "implicit_hate_subset.csv.gz",
+            "implicit hate",
+            "by hash",
+            Training { weight: 0.6, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| {
+            example(row.get("text")?, row.get("level_1")? == "Misogynistic", official(row.get("split")?), Vec::new())
+        },
+        ..everyday(
+            "misogyny",
+            "online_misogyny_reddit.csv.gz",
+            "misogynistic",
+            "official",
+            Training { weight: 0.8, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| match row.get("kind")? {
+            "neutral" => example(row.get("text")?, false, part_by_hash(row.get("pair")?), Vec::new()),
+            _ => Ok(None),
+        },
+        ..everyday(
+            "paradetox",
+            "paradetox_pairs.csv.gz",
+            "none: the kinder half of each pair",
+            "by hash of the pair",
+            Training { step: 3, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, false, part_by_hash(row.get("text")?), Vec::new()),
+        ..everyday("counterspeech", "counterspeech_gbv.csv.gz", "none: counter-speech", "by hash", Training::ALL)
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, false, official(row.get("split")?), Vec::new()),
+        ..everyday(
+            "banking",
+            "banking77.csv.gz",
+            "none: questions to a bank",
+            "official",
+            Training { step: 7, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| {
+            example(row.get("text")?, false, official(row.get("split")?.trim_start_matches("oos_")), Vec::new())
+        },
+        ..everyday(
+            "clinc",
+            "clinc150.csv.gz",
+            "none: commands to an assistant",
+            "official",
+            Training { step: 8, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, false, part_by_hash(row.get("text")?), Vec::new()),
+        ..everyday("sms", "sms_spam.csv.gz", "none: short messages", "by hash", Training { step: 2, ..Training::ALL })
+    },
+];
+
+const fn everyday(
+    name: &'static str,
+    file: &'static str,
+    positive: &'static str,
+    split: &'static str,
+    training: Training,
+) -> Corpus {
+    Corpus { name, file, positive, split, pooled: false, training, read: |_| Ok(None) }
+}
+
 fn hatexplain_class(row: &Record) -> Option<Class> {
     class(row.get("label").ok()?, ["hatespeech", "offensive", "normal"])
 }
@@ -230,7 +348,7 @@ fn example(text: &str, positive: bool, part: Part, slices: Vec<String>) -> Resul
 fn official(split: &str) -> Part {
     match split {
         "train" => Part::Train,
-        "dev" => Part::Validation,
+        "dev" | "val" => Part::Validation,
         _ => Part::Test,
     }
 }

@@ -9,17 +9,17 @@ use std::time::Instant;
 use clap::Args;
 use domain::policy::Band;
 use domain::sha256_hex;
-use features::text::{NgramSpec, WindowSpec};
+use features::text::{NgramSpec, WindowSpec, plain, tokenise};
 use scoring::train::{Examples, LinearWeights, TrainConfig};
 use scoring::{
-    Bundle, Bytes, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow,
+    Bundle, Bytes, Calibration, Linear, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow,
     ScoreError, Stacking, TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::card::{self, CardError};
-use crate::corpora::{self, CORPORA, Corpus, Example, HeldOut, Part};
+use crate::corpora::{self, CORPORA, Corpus, EVERYDAY, Example, HeldOut, Part};
 use crate::dataset::DataError;
 use crate::progress::progress;
 
@@ -102,7 +102,7 @@ pub fn run(args: &TrainArgs, bands: &[Band], onnx: &Onnx) -> Result<ExitCode, Tr
     let mut trained = make(&args.data, &CORPORA, &recipe, onnx)?;
     if let Some(folder) = &args.transformer {
         let approved_below = bands.iter().map(|band| band.from).find(|from| *from > 0.0).unwrap_or(0.5);
-        trained = cascade(trained, folder, approved_below, onnx)?;
+        trained = cascade(trained, &args.data, &recipe, folder, approved_below, onnx)?;
     }
     let seconds = started.elapsed().as_secs();
     write(&args.out, MANIFEST_FILE, &trained.bundle.manifest)?;
@@ -141,6 +141,11 @@ pub struct Trained {
 /// Of all hateful validation posts, this share may be approved because the transformer was not asked.
 const STATED_LOSS: f64 = 0.001;
 
+/// A sentence by itself makes a post worth a look, and no more: below the default policy's bound of hiding.
+const PART_AT_MOST: f64 = 0.75;
+/// How often the gate looks for the heaviest stretch of each text anew and is trained on these.
+const GATE_ROUNDS: usize = 3;
+
 /// What `infra/training/export.py` tells of a transformer, in `run.json`.
 #[derive(Deserialize)]
 struct Told {
@@ -152,7 +157,14 @@ struct Told {
 
 /// Puts the transformer in `folder` behind the linear model: stacked and calibrated on the pooled validation rows, and asked from where
 /// the stated loss begins. What the linear model decides alone stays below `approved_below`, the policy's bound of approval.
-fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> Result<Trained, TrainError> {
+fn cascade(
+    linear: Trained,
+    data: &Path,
+    recipe: &Recipe,
+    folder: &Path,
+    approved_below: f64,
+    onnx: &Onnx,
+) -> Result<Trained, TrainError> {
     let read = |name: &str| {
         let path = folder.join(name);
         std::fs::read(&path).map_err(|source| TrainError::Write { path, source })
@@ -166,9 +178,14 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
         sha256: more.get(name).map(|bytes| sha256_hex(bytes)).unwrap_or_default(),
     };
     let told: Told = serde_json::from_slice(&read("run.json")?)?;
+    let everyday = everyday(data, &linear.examples)?;
+    let gate = gate(&linear.examples, &everyday, recipe)?;
     let mut manifest = linear.model.manifest().clone();
     "cascade".clone_into(&mut manifest.kind);
     "minilm-cascade".clone_into(&mut manifest.name);
+    manifest.model.sha256 = sha256_hex(&gate);
+    manifest.stretches = true;
+    manifest.calibration = Calibration { slope: 1.0, offset: 0.0 };
     let mut second = Transformer {
         model: file(TRANSFORMER_FILE),
         vocabulary: file(VOCABULARY_FILE),
@@ -176,16 +193,16 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
         outputs: told.outputs,
         calibration: Stacking { transformer: 1.0, linear: 0.0, offset: 0.0 },
         asked_from: 0.0,
+        part_at_most: Some(PART_AT_MOST),
     };
-    let load = |second: &Transformer| -> Result<(Bundle, TextModel), TrainError> {
+    let load = |manifest: &Manifest, second: &Transformer| -> Result<(Bundle, TextModel), TrainError> {
         let manifest = Manifest { transformer: Some(second.clone()), ..manifest.clone() };
         let mut json = serde_json::to_vec_pretty(&manifest)?;
         json.push(b'\n');
-        let bundle = Bundle { manifest: json, model: linear.bundle.model.clone(), more: more.clone() };
+        let bundle = Bundle { manifest: json, model: gate.clone(), more: more.clone() };
         let model = TextModel::load(onnx, &bundle, None)?;
         Ok((bundle, model))
     };
-    let (_, uncalibrated) = load(&second)?;
     let held: Vec<&Example> = CORPORA
         .iter()
         .zip(&linear.examples)
@@ -193,35 +210,83 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
         .flat_map(|(_, rows)| rows)
         .filter(|example| example.part == Part::Validation)
         .collect();
-    let bar = progress("calibrating", held.len());
-    let (mut log_odds, mut first, mut positive) = (Vec::new(), Vec::new(), Vec::new());
-    for example in held {
-        log_odds.push(uncalibrated.transformer_log_odds(&example.text)?.ok_or(TrainError::NotCalibrated)?);
+    let positive: Vec<bool> = held.iter().map(|example| example.positive).collect();
+    let (_, uncalibrated) = load(&manifest, &second)?;
+    let mut first = Vec::with_capacity(held.len());
+    for example in &held {
         first.push(uncalibrated.log_odds(&example.text)?);
-        positive.push(example.positive);
-        bar.inc(1);
     }
-    bar.finish_and_clear();
-    second.calibration =
-        scoring::calibration::fit_stacking(&log_odds, &first, &positive).ok_or(TrainError::NotCalibrated)?;
-    let mut missed = Vec::new();
-    for ((log_odds, first), positive) in log_odds.iter().zip(&mut first).zip(&positive) {
-        let both = second.calibration.probability(*log_odds, *first);
-        *first = manifest.calibration.probability(*first);
-        if *positive && both >= approved_below {
-            missed.push(*first);
+    manifest.calibration = scoring::calibration::fit_platt(&first, &positive).ok_or(TrainError::NotCalibrated)?;
+    let probability: Vec<f64> = first.iter().map(|first| manifest.calibration.probability(*first)).collect();
+    // Twice: which sentences are read by themselves depends on from where the transformer is asked.
+    for _ in 0..2 {
+        let (_, model) = load(&manifest, &second)?;
+        let bar = progress("calibrating", held.len());
+        let mut log_odds = Vec::with_capacity(held.len());
+        for example in &held {
+            log_odds.push(model.transformer_log_odds(&example.text)?.ok_or(TrainError::NotCalibrated)?);
+            bar.inc(1);
         }
+        bar.finish_and_clear();
+        second.calibration =
+            scoring::calibration::fit_stacking(&log_odds, &first, &positive).ok_or(TrainError::NotCalibrated)?;
+        let mut missed = Vec::new();
+        for (((log_odds, first), asked), positive) in log_odds.iter().zip(&first).zip(&probability).zip(&positive) {
+            if *positive && second.calibration.probability(*log_odds, *first) >= approved_below {
+                missed.push(*asked);
+            }
+        }
+        missed.sort_by(f64::total_cmp);
+        let allowed = (positive.iter().filter(|p| **p).count() as f64 * STATED_LOSS) as usize;
+        second.asked_from = missed.get(allowed).copied().unwrap_or(approved_below).min(approved_below);
     }
-    missed.sort_by(f64::total_cmp);
-    let allowed = (positive.iter().filter(|p| **p).count() as f64 * STATED_LOSS) as usize;
-    second.asked_from = missed.get(allowed).copied().unwrap_or(approved_below).min(approved_below);
-    let asked = first.iter().filter(|first| **first >= second.asked_from).count() as f64 / first.len().max(1) as f64;
+    let asked =
+        probability.iter().filter(|first| **first >= second.asked_from).count() as f64 / first.len().max(1) as f64;
     let mut run = told.run;
     run.insert("asked_from".to_owned(), second.asked_from.into());
     run.insert("asked_share_of_pooled_validation".to_owned(), asked.into());
     run.insert("stated_loss".to_owned(), STATED_LOSS.into());
-    let (bundle, model) = load(&second)?;
+    let (bundle, model) = load(&manifest, &second)?;
     Ok(Trained { bundle, model, transformer: Some(run.into()), ..linear })
+}
+
+/// The everyday corpora that are there, without what is held out of training.
+fn everyday(data: &Path, known: &[Vec<Example>]) -> Result<Vec<(&'static Corpus, Vec<Example>)>, TrainError> {
+    let mut there = Vec::new();
+    let mut examples = known.to_vec();
+    for corpus in EVERYDAY.iter().filter(|corpus| data.join(corpus.file).exists()) {
+        there.push(corpus);
+        examples.push(corpus.load(data)?);
+    }
+    corpora::drop_leaks(&mut examples);
+    HeldOut::bundled()?.drop_named(&mut examples);
+    Ok(there.into_iter().zip(examples.split_off(known.len())).collect())
+}
+
+/// The gate: what a stretch of words says, trained on the heaviest stretch of each text by what it says itself.
+fn gate(known: &[Vec<Example>], everyday: &[(&Corpus, Vec<Example>)], recipe: &Recipe) -> Result<Vec<u8>, TrainError> {
+    let known = CORPORA.iter().zip(known);
+    let all = known.chain(everyday.iter().map(|(corpus, examples)| (*corpus, examples)));
+    let rows: Vec<_> = all
+        .flat_map(|(corpus, examples)| corpus.training.rows(examples).map(|example| (example, corpus.training.weight)))
+        .map(|(example, weight)| (tokenise(plain(&example.text).text()), example.positive, weight))
+        .collect();
+    let mut graph: Option<Vec<u8>> = None;
+    for round in 0..GATE_ROUNDS {
+        let linear = graph.as_deref().map(Linear::read).transpose().map_err(|error| LoadError::Graph(error.into()))?;
+        let mut examples = Examples::default();
+        let bar = progress(&format!("the gate, round {}", round + 1), rows.len());
+        for (text, positive, weight) in &rows {
+            let whole = 0..text.tokens().len().min(recipe.window.tokens);
+            let heaviest = linear.as_ref().and_then(|linear| scoring::heaviest(text, &recipe.ngrams, linear));
+            examples.push_stretch(text, heaviest.unwrap_or(whole), *positive, *weight, &recipe.ngrams);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let weights = learn(&examples, recipe)?;
+        graph = Some(scoring::onnx::linear_graph(&weights.weights, weights.bias));
+    }
+    graph.ok_or(TrainError::OneClass)
 }
 
 /// Reads the corpora, trains, calibrates and loads the result.
@@ -303,6 +368,7 @@ fn bundle(graph: Vec<u8>, recipe: &Recipe, calibration: Calibration) -> Result<B
         ngrams: recipe.ngrams,
         window: recipe.window,
         calibration,
+        stretches: false,
         transformer: None,
     };
     let mut manifest = serde_json::to_vec_pretty(&manifest)?;
@@ -410,7 +476,7 @@ mod tests {
         std::fs::write(folder.path().join("run.json"), r#"{"outputs": ["hate"], "seed": 1}"#).unwrap();
         let recipe = Recipe { ngrams: NgramSpec { bits: 14, ..NGRAMS }, window: WINDOW, training: CONFIG };
         let linear = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
-        let trained = cascade(linear, folder.path(), 0.2, &onnx()).unwrap();
+        let trained = cascade(linear, folder.path(), &recipe, folder.path(), 0.2, &onnx()).unwrap();
         let manifest = trained.model.manifest();
         let second = manifest.transformer.clone().unwrap();
         assert_eq!((manifest.kind.as_str(), trained.bundle.more.len()), ("cascade", 2));

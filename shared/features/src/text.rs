@@ -7,6 +7,7 @@
 mod hash;
 mod ngrams;
 mod reading;
+mod segments;
 mod tokens;
 mod windows;
 mod wordpiece;
@@ -15,8 +16,9 @@ mod wordpiece;
 mod tests;
 
 pub use hash::NgramHasher;
-pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
+pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, counted_buckets, ngrams, weighted_buckets};
 pub use reading::{Reading, folded, plain};
+pub use segments::segments;
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};
 pub use windows::{WindowSpec, windows};
 pub use wordpiece::{Piece, VocabularyError, WordPiece};

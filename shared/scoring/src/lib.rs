@@ -14,6 +14,7 @@ mod manifest;
 mod map;
 mod model;
 mod runtime;
+mod stretch;
 mod transformer;
 
 pub mod calibration;
@@ -31,4 +32,5 @@ pub use linear::{Linear, LinearError, NoWeight, Run};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};
+pub use stretch::{OCCURRENCE, heaviest};
 pub use transformer::Row;

@@ -58,6 +58,16 @@ impl Linear {
         }
     }
 
+    /// The weight of a bucket.
+    pub(crate) fn weight(&self, bucket: u32) -> Option<f32> {
+        self.weights.get(usize::try_from(bucket).ok()?).map(|bits| widened(*bits))
+    }
+
+    /// The log-odds of a text that says nothing.
+    pub(crate) fn bias(&self) -> f64 {
+        self.bias
+    }
+
     /// What the graph computes: products in 32 bits, their sum in 64. ONNX Runtime may add them in another order, so its log-odds can
     /// differ in their last bits; the shares are the same to the last bit.
     pub fn run(&self, input: &[WeightedBucket]) -> Result<Run, NoWeight> {

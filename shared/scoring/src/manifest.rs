@@ -34,6 +34,10 @@ pub struct Manifest {
     pub window: WindowSpec,
     /// From the graph's log-odds to a probability.
     pub calibration: Calibration,
+    /// Whether the linear graph says of a text what its heaviest stretch says, so that no word beside it counts against it; otherwise it reads
+    /// windows as a whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stretches: bool,
     /// Who is asked where the linear graph does not decide alone; in a `cascade` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformer: Option<Transformer>,
@@ -58,6 +62,10 @@ pub struct Transformer {
     pub calibration: Stacking,
     /// Asked where the linear graph's calibrated probability is this or more; below, the linear one stands.
     pub asked_from: f64,
+    /// A sentence by itself makes a probability of this at most; more takes the whole text. Where it stands, sentences are read by
+    /// themselves; without it, only the whole is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_at_most: Option<f64>,
 }
 
 /// How many pieces of words a run of the transformer reads.

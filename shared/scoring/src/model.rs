@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
-use features::text::{Reading, Tokenised, WeightedBucket, folded, plain, tokenise, weighted_buckets, windows};
+use features::text::{
+    Reading, TokenKind, Tokenised, WeightedBucket, counted_buckets, folded, plain, segments, tokenise,
+    weighted_buckets, windows,
+};
 use thiserror::Error;
 
 use crate::bundle::{Bundle, MODEL_FILE};
@@ -12,7 +15,8 @@ use crate::explain;
 use crate::linear::{Linear, Run};
 use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
 use crate::runtime::Onnx;
-use crate::transformer::{Row, Transformer, chars};
+use crate::stretch::{OCCURRENCE, Weights};
+use crate::transformer::{MOST_WINDOWS, Part, Row, Transformer};
 
 /// Why a model could not be loaded. Trying the same bytes again does not help.
 #[derive(Debug, Error)]
@@ -117,6 +121,7 @@ pub struct TextModel {
 /// Names of a transformer's outputs that are scores of classes.
 const CLASSES: [&str; 3] = ["class_hate", "class_offensive", "class_neither"];
 
+/// What the linear graph says: of the window, or of the stretch, that it finds heaviest.
 struct Best {
     run: Run,
     reading: usize,
@@ -125,9 +130,35 @@ struct Best {
     input: Vec<WeightedBucket>,
 }
 
+/// What is to be done about a text, before the transformer runs.
+struct Plan {
+    readings: Vec<Reading>,
+    linear: Best,
+    /// Sentences to be read by themselves, the heaviest first.
+    parts: Vec<Part>,
+    /// What the heaviest sentence says that is one too many to be read.
+    unread: Option<f64>,
+}
+
+/// Sentences of a text that are read by themselves.
+const MOST_PARTS: usize = 24;
+/// Words and signs of a sentence that are read at a time. Without an end in sight, stretches of this length are read, each half over the
+/// one before.
+const PART_TOKENS: usize = 24;
+
 /// The plain reading, and the folded one where it differs.
 fn readings(text: &str) -> Vec<Reading> {
     std::iter::once(plain(text)).chain(folded(text)).collect()
+}
+
+/// A segment, or stretches of it where it is long.
+fn stretches(segment: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let step = PART_TOKENS / 2;
+    let last = segment.len().saturating_sub(PART_TOKENS).div_ceil(step);
+    (0..=last).map(move |number| {
+        let start = segment.start + number * step;
+        start..(start + PART_TOKENS).min(segment.end)
+    })
 }
 
 impl Best {
@@ -212,29 +243,103 @@ impl TextModel {
     /// Scores a text: each window of each of its readings by itself, the highest counts. In a cascade the linear graph's score stands
     /// where it is clear; otherwise the transformer's does.
     pub fn score(&self, text: &str) -> Result<Scored, ScoreError> {
-        let readings = readings(text);
-        let linear = self.best(&readings)?;
-        let Some((transformer, second)) = self.second_stage(&linear) else {
+        let plan = self.plan(text)?;
+        let Some(transformer) = self.second_stage(&plan.linear) else {
+            let logit = plan.linear.run.logit;
             return Ok(Scored {
-                raw: six_decimals(sigmoid(linear.run.logit)),
-                calibrated: self.deployed(self.manifest.calibration.probability(linear.run.logit)),
-                window: linear.place(&readings),
+                raw: six_decimals(sigmoid(logit)),
+                calibrated: self.deployed(self.manifest.calibration.probability(logit)),
+                window: plan.linear.place(&plan.readings),
                 stage: Stage::Linear,
             });
         };
-        let best = transformer.best(&readings, |text| self.suspicion(text))?;
-        let window = readings.get(best.reading).map_or(0..0, |reading| reading.raw(chars(&best.pieces)));
-        Ok(self.stacked(&second.calibration, best.logit, linear.run.logit, window))
+        let rows = transformer.rows(&plan.readings, &plan.parts, MOST_WINDOWS, |text| self.suspicion(text))?;
+        let mut log_odds = Vec::with_capacity(rows.len());
+        for row in &rows {
+            log_odds.push(transformer.outputs(&row.ids)?.first().copied().ok_or(ScoreError::NotFinite)?);
+        }
+        self.concluded(&plan, &rows, &log_odds)
     }
 
-    /// What the log-odds of both stages come to.
-    fn stacked(&self, stacking: &Stacking, transformer: f64, linear: f64, window: Range<usize>) -> Scored {
-        Scored {
-            raw: six_decimals(sigmoid(transformer)),
-            calibrated: self.deployed(stacking.probability(transformer, linear)),
-            window,
-            stage: Stage::Transformer,
+    /// Whether the transformer is asked about a text. What is asked about is asked about whatever stands before or behind it.
+    pub fn asks(&self, text: &str) -> Result<bool, ScoreError> {
+        Ok(self.second_stage(&self.plan(text)?.linear).is_some())
+    }
+
+    /// Reads a text as far as the linear graph goes.
+    fn plan(&self, text: &str) -> Result<Plan, ScoreError> {
+        let readings = readings(text);
+        let linear = self.best(&readings)?;
+        let mut plan = Plan { readings, linear, parts: Vec::new(), unread: None };
+        let second = self.manifest.transformer.as_ref();
+        let Some(asked_from) = second.filter(|second| second.part_at_most.is_some()).map(|second| second.asked_from)
+        else {
+            return Ok(plan);
+        };
+        let raw: Vec<char> = text.chars().collect();
+        let mut found: Vec<(f64, usize, Range<usize>)> = Vec::new();
+        for (reading, read) in plan.readings.iter().enumerate() {
+            let text = tokenise(read.text());
+            let weights = self.weights(&text)?;
+            // A word that stands for no letter of the text names an emoji.
+            let named = |at: usize| {
+                text.tokens().get(at).is_some_and(|token| {
+                    let place = read.raw(token.chars.clone());
+                    token.kind == TokenKind::Word
+                        && !raw.get(place).unwrap_or_default().iter().any(|c| c.is_alphanumeric())
+                })
+            };
+            for segment in segments(read.text(), &text, named) {
+                for part in stretches(segment) {
+                    let says = self.linear.bias() + weights.heaviest(part.clone()).1;
+                    if self.manifest.calibration.probability(says) >= asked_from {
+                        let tokens = text.tokens().get(part).unwrap_or_default();
+                        let start = tokens.first().map_or(0, |token| token.chars.start);
+                        let end = tokens.iter().map(|token| token.chars.end).max().unwrap_or(start);
+                        found.push((says, reading, start..end));
+                    }
+                }
+            }
         }
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        plan.unread = found.get(MOST_PARTS).map(|(says, ..)| *says);
+        found.truncate(MOST_PARTS);
+        plan.parts = found.into_iter().map(|(_, reading, chars)| Part { reading, chars }).collect();
+        Ok(plan)
+    }
+
+    fn weights(&self, text: &Tokenised) -> Result<Weights, ScoreError> {
+        Weights::of(text, &self.manifest.ngrams, &self.linear).ok_or(ScoreError::NotFinite)
+    }
+
+    /// The score for what the transformer says of each row. The whole counts as it is; a sentence by itself up to a bound, so that what the
+    /// whole says decides whether it is worse than that. Sentences too many to be read count by what the linear graph says.
+    fn concluded(&self, plan: &Plan, rows: &[Row], log_odds: &[f64]) -> Result<Scored, ScoreError> {
+        let second = self.manifest.transformer.as_ref().filter(|_| rows.len() == log_odds.len());
+        let Some(second) = second else { return Err(ScoreError::OtherRows) };
+        let linear = plan.linear.run.logit;
+        let mut best: Option<(f64, f64, &Row)> = None;
+        for (row, log_odds) in rows.iter().zip(log_odds.iter().copied()) {
+            if !log_odds.is_finite() {
+                return Err(ScoreError::NotFinite);
+            }
+            let probability = second.calibration.probability(log_odds, linear);
+            let counts = if row.part { probability.min(second.part_at_most.unwrap_or(1.0)) } else { probability };
+            if best.as_ref().is_none_or(|(highest, ..)| counts > *highest) {
+                best = Some((counts, log_odds, row));
+            }
+        }
+        let (mut probability, log_odds, row) = best.ok_or(ScoreError::OtherRows)?;
+        if let Some(unread) = plan.unread {
+            let at_most = second.part_at_most.unwrap_or(1.0);
+            probability = probability.max(self.manifest.calibration.probability(unread).min(at_most));
+        }
+        Ok(Scored {
+            raw: six_decimals(sigmoid(log_odds)),
+            calibrated: self.deployed(probability),
+            window: row.window.clone(),
+            stage: Stage::Transformer,
+        })
     }
 
     /// The deployment's probability for the model's, rounded. What it maps is rounded too, because it was fitted on recorded scores.
@@ -244,9 +349,9 @@ impl TextModel {
     }
 
     /// The transformer, where the linear graph's answer is not clear enough to stand.
-    fn second_stage(&self, linear: &Best) -> Option<(&Transformer, &manifest::Transformer)> {
+    fn second_stage(&self, linear: &Best) -> Option<&Transformer> {
         let (transformer, second) = self.transformer.as_ref().zip(self.manifest.transformer.as_ref())?;
-        (self.manifest.calibration.probability(linear.run.logit) >= second.asked_from).then_some((transformer, second))
+        (self.manifest.calibration.probability(linear.run.logit) >= second.asked_from).then_some(transformer)
     }
 
     /// The highest log-odds of the linear graph, before calibration and rounding: what its calibration is fitted on.
@@ -254,10 +359,16 @@ impl TextModel {
         Ok(self.best(&readings(text))?.run.logit)
     }
 
-    /// The highest log-odds of the transformer, whatever the linear graph says; `None` where there is no transformer.
+    /// The highest log-odds of the transformer over the whole and all sentences that are read by themselves, whatever the linear graph says
+    /// of the whole; `None` where there is no transformer.
     pub fn transformer_log_odds(&self, text: &str) -> Result<Option<f64>, ScoreError> {
-        let best = |transformer: &Transformer| transformer.best(&readings(text), |text| self.suspicion(text));
-        self.transformer.as_ref().map(|transformer| Ok(best(transformer)?.logit)).transpose()
+        let Some(transformer) = &self.transformer else { return Ok(None) };
+        let mut highest: Option<f64> = None;
+        for row in self.rows(text, MOST_WINDOWS)? {
+            let log_odds = transformer.outputs(&row.ids)?.first().copied().ok_or(ScoreError::NotFinite)?;
+            highest = Some(highest.map_or(log_odds, |highest| highest.max(log_odds)));
+        }
+        Ok(highest)
     }
 
     /// What the transformer has to run for a text, in the order of [`Self::score`]: a row for each window of each reading; of a reading at
@@ -265,7 +376,8 @@ impl TextModel {
     /// themselves. None where there is no transformer.
     pub fn rows(&self, text: &str, most: usize) -> Result<Vec<Row>, ScoreError> {
         let Some(transformer) = &self.transformer else { return Ok(Vec::new()) };
-        transformer.rows(&readings(text), most, |text| self.suspicion(text))
+        let plan = self.plan(text)?;
+        transformer.rows(&plan.readings, &plan.parts, most, |text| self.suspicion(text))
     }
 
     /// All outputs of the transformer for the ids of one row, as the manifest names them, the log-odds of the harm first. None where there is
@@ -277,19 +389,7 @@ impl TextModel {
     /// The score of a text for its rows and the transformer's log-odds of each, in their order: what [`Self::score`] gives where the linear
     /// graph leaves the answer to the transformer. The first of equals counts.
     pub fn conclude(&self, text: &str, rows: &[Row], log_odds: &[f64]) -> Result<Scored, ScoreError> {
-        let second = self.manifest.transformer.as_ref().filter(|_| rows.len() == log_odds.len());
-        let Some(second) = second else { return Err(ScoreError::OtherRows) };
-        let mut best: Option<(&Row, f64)> = None;
-        for (row, log_odds) in rows.iter().zip(log_odds.iter().copied()) {
-            if !log_odds.is_finite() {
-                return Err(ScoreError::NotFinite);
-            }
-            if best.is_none_or(|(_, highest)| log_odds > highest) {
-                best = Some((row, log_odds));
-            }
-        }
-        let (row, highest) = best.ok_or(ScoreError::OtherRows)?;
-        Ok(self.stacked(&second.calibration, highest, self.log_odds(text)?, row.window.clone()))
+        self.concluded(&self.plan(text)?, rows, log_odds)
     }
 
     /// Probabilities of the three classes hate, offensive and neither, which exclude each other, from the transformer whatever the linear
@@ -363,6 +463,19 @@ impl TextModel {
         let mut best: Option<Best> = None;
         for (reading, text) in readings.iter().enumerate() {
             let text = tokenise(text.text());
+            if self.manifest.stretches {
+                let (window, says) = self.weights(&text)?.heaviest(0..text.tokens().len());
+                let logit = self.linear.bias() + says;
+                if !logit.is_finite() {
+                    return Err(ScoreError::NotFinite);
+                }
+                if best.as_ref().is_none_or(|best| logit > best.run.logit) {
+                    let input = counted_buckets(&text, window.clone(), &self.manifest.ngrams, OCCURRENCE);
+                    let run = Run { logit, ..self.run_linear(&input)? };
+                    best = Some(Best { run, reading, text, window, input });
+                }
+                continue;
+            }
             for window in windows(&text, &self.manifest.window) {
                 let input = weighted_buckets(&text, window.clone(), &self.manifest.ngrams);
                 let run = self.run_linear(&input)?;
@@ -379,6 +492,9 @@ impl TextModel {
     fn suspicion(&self, stretch: &str) -> Result<f64, ScoreError> {
         let text = tokenise(stretch);
         let whole = 0..text.tokens().len();
+        if self.manifest.stretches {
+            return Ok(self.linear.bias() + self.weights(&text)?.heaviest(whole).1);
+        }
         Ok(self.run_linear(&weighted_buckets(&text, whole, &self.manifest.ngrams))?.logit)
     }
 
@@ -415,6 +531,9 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
     if manifest.model.file != MODEL_FILE {
         return refuse("model.file", &manifest.model.file, "`model.onnx`");
     }
+    if manifest.stretches && manifest.ngrams.word_max > 2 {
+        return refuse("ngrams.word_max", &manifest.ngrams.word_max.to_string(), "1 or 2, where `stretches` is true");
+    }
     if let Err(error) = manifest.ngrams.check() {
         return refuse("ngrams", error.field, error.allowed);
     }
@@ -445,6 +564,11 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
         }
         if !(0.0..=1.0).contains(&second.asked_from) {
             return refuse("transformer.asked_from", &second.asked_from.to_string(), "0 to 1");
+        }
+        if let Some(at_most) =
+            second.part_at_most.filter(|at_most| !(0.0..=1.0).contains(at_most) || !manifest.stretches)
+        {
+            return refuse("transformer.part_at_most", &at_most.to_string(), "0 to 1, where `stretches` is true");
         }
     }
     Ok(())

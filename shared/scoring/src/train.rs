@@ -3,12 +3,14 @@
 
 mod lbfgs;
 
-use features::text::{NgramSpec, WindowSpec, tokenise, weighted_buckets, windows};
+use features::text::{NgramSpec, Tokenised, WindowSpec, counted_buckets, tokenise, weighted_buckets, windows};
+use std::ops::Range;
 
 use serde::Serialize;
 
 use crate::calibration::softplus;
 use crate::manifest::sigmoid;
+use crate::stretch::OCCURRENCE;
 
 /// How to train.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -44,6 +46,24 @@ impl Examples {
         let first = windows(&tokenised, window).into_iter().next().unwrap_or_default();
         self.starts.push(self.buckets.len());
         for entry in weighted_buckets(&tokenised, first, ngrams) {
+            self.buckets.push(entry.bucket);
+            self.values.push(entry.value);
+        }
+        self.positive.push(positive);
+        self.weights.push(weight);
+    }
+
+    /// Adds what a stretch of a text says, as a gate reads it: each n-gram counts as often as it occurs.
+    pub fn push_stretch(
+        &mut self,
+        text: &Tokenised,
+        stretch: Range<usize>,
+        positive: bool,
+        weight: f64,
+        ngrams: &NgramSpec,
+    ) {
+        self.starts.push(self.buckets.len());
+        for entry in counted_buckets(text, stretch, ngrams, OCCURRENCE) {
             self.buckets.push(entry.bucket);
             self.values.push(entry.value);
         }

@@ -11,7 +11,7 @@ use crate::model::{LoadError, ScoreError, same_digest};
 use crate::runtime::{Onnx, TransformerSession};
 
 /// Windows of one reading that are read. Eight are some 750 words; a post of a mebibyte has two thousand.
-const MOST_WINDOWS: usize = 8;
+pub(crate) const MOST_WINDOWS: usize = 8;
 
 /// A loaded transformer.
 #[derive(Debug)]
@@ -35,6 +35,16 @@ pub struct Row {
     pub ids: Vec<i64>,
     /// Where it stands in the raw text, in Unicode scalar values.
     pub window: Range<usize>,
+    /// Whether it is a sentence by itself; otherwise it is as much of the whole as one run reads.
+    pub part: bool,
+}
+
+/// A sentence that is read by itself as well.
+pub(crate) struct Part {
+    /// Which of the readings given.
+    pub reading: usize,
+    /// Where it stands in that reading, in Unicode scalar values.
+    pub chars: Range<usize>,
 }
 
 /// The window that counts: where it stands, and what it scored.
@@ -96,18 +106,38 @@ impl Transformer {
         self.best_of(self.most_suspicious(readings, MOST_WINDOWS, suspicion)?)
     }
 
-    /// The windows of all readings as rows of the graph; of each reading at most `most`, those that `suspicion` finds highest.
+    /// The windows of all readings as rows of the graph, of each reading at most `most`, those that `suspicion` finds highest; then the parts
+    /// that are none of these, as far as a window goes.
     pub(crate) fn rows(
         &self,
         readings: &[Reading],
+        parts: &[Part],
         most: usize,
         suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
     ) -> Result<Vec<Row>, ScoreError> {
-        let row = |Window { reading, pieces }: Window| {
-            let window = readings.get(reading).map_or(0..0, |reading| reading.raw(chars(&pieces)));
-            Row { ids: self.ids(&pieces), window }
+        let row = |reading: usize, pieces: &[Piece], part: bool| {
+            let window = readings.get(reading).map_or(0..0, |reading| reading.raw(chars(pieces)));
+            Row { ids: self.ids(pieces), window, part }
         };
-        Ok(self.most_suspicious(readings, most, suspicion)?.into_iter().map(row).collect())
+        let read = self.read(readings);
+        let mut rows = Vec::new();
+        for (reading, pieces) in &read {
+            let Some(text) = readings.get(*reading).map(Reading::text) else { continue };
+            for window in most_suspicious(windows(pieces.len(), self.window), pieces, text, most, &suspicion)? {
+                rows.push(row(*reading, pieces.get(window).unwrap_or_default(), false));
+            }
+        }
+        for part in parts {
+            let Some((_, pieces)) = read.iter().find(|(reading, _)| *reading == part.reading) else { continue };
+            let first = pieces.partition_point(|piece| (piece.chars.start as usize) < part.chars.start);
+            let last = pieces.partition_point(|piece| (piece.chars.start as usize) < part.chars.end);
+            let pieces = pieces.get(first..last.min(first + self.window.pieces)).unwrap_or_default();
+            let row = row(part.reading, pieces, true);
+            if !pieces.is_empty() && rows.iter().all(|known: &Row| known.ids != row.ids) {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
     }
 
     fn most_suspicious(

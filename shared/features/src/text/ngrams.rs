@@ -177,6 +177,24 @@ pub fn weighted_buckets(text: &Tokenised, window: Range<usize>, spec: &NgramSpec
     out
 }
 
+/// The buckets of the tokens of `window`, sorted by view and bucket, each pair once; a value is `each` times how often the bucket occurs.
+/// Unlike [`weighted_buckets`] nothing is normalised: what one token says does not depend on the others.
+pub fn counted_buckets(text: &Tokenised, window: Range<usize>, spec: &NgramSpec, each: f32) -> Vec<WeightedBucket> {
+    let end = window.end;
+    let mut found: Vec<(View, u32)> = Vec::new();
+    ngrams(text, window, spec, |ngram| {
+        if ngram.tokens.end <= end && ngram.tokens.len() <= 2 {
+            found.push((ngram.view, ngram.bucket));
+        }
+    });
+    found.sort_unstable();
+    let counted = |equal: &[(View, u32)]| {
+        let &(view, bucket) = equal.first()?;
+        Some(WeightedBucket { view, bucket, value: narrow(equal.len() as f64) * each })
+    };
+    found.chunk_by(|a, b| a == b).filter_map(counted).collect()
+}
+
 /// `1 + ln(count)`: the tenth repetition says less than the first.
 fn damped(count: usize) -> f32 {
     let count = u32::try_from(count).unwrap_or(u32::MAX);

@@ -51,6 +51,7 @@ pub fn bundle(graph: Vec<u8>, change: impl FnOnce(&mut Manifest)) -> Bundle {
         ngrams: NGRAMS,
         window: WINDOW,
         calibration: Calibration { slope: 2.0, offset: -1.0 },
+        stretches: false,
         transformer: None,
     };
     change(&mut manifest);

@@ -1,0 +1,102 @@
+//! Segments of a reading: sentences, lines and what else stands by itself. A model that reads a text as a whole averages its worst
+//! sentence away; so each is read by itself as well.
+
+use std::ops::Range;
+
+use super::tokens::{TokenKind, Tokenised};
+
+/// Ranges of token indices, in order, that together cover all tokens but those that only separate. A segment ends at the end of a line, at a
+/// full stop, a question or exclamation mark, a semicolon or an ellipsis before white space, at addresses and handles at its edges, and
+/// where `apart` says that a token is none of the writer's words, such as the name of an emoji.
+pub fn segments(reading: &str, text: &Tokenised, apart: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+    let tokens = text.tokens();
+    let mut out: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    for (index, token) in tokens.iter().enumerate() {
+        let gap = tokens.get(index + 1).map(|next| reading.get(token.bytes.end..next.bytes.start).unwrap_or_default());
+        let stops = match token.kind {
+            TokenKind::Symbol => {
+                let sign = reading.get(token.bytes.clone()).unwrap_or_default();
+                // A run of stops ends with its last; a dot inside a number or a name ends nothing.
+                ends_sentence(sign) && gap.is_none_or(|gap| !gap.is_empty())
+            }
+            TokenKind::Word | TokenKind::Url | TokenKind::User | TokenKind::Number => false,
+        };
+        let line_ends =
+            gap.is_some_and(|gap| gap.contains(['\n', '\r', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}', '\u{85}']));
+        let edge = |at: usize| tokens.get(at).is_some_and(|token| token.kind == TokenKind::Url) || apart(at);
+        let changes = index + 1 < tokens.len() && edge(index) != edge(index + 1);
+        if stops || line_ends || changes || index + 1 == tokens.len() {
+            let segment = start..index + 1;
+            start = index + 1;
+            let says_something =
+                |at: usize| tokens.get(at).is_some_and(|token| token.kind == TokenKind::Word) && !apart(at);
+            if segment.clone().any(says_something) {
+                out.push(segment);
+            }
+        }
+    }
+    out
+}
+
+fn ends_sentence(sign: &str) -> bool {
+    matches!(
+        sign,
+        "." | "!" | "?" | ";" | "\u{2026}" | "\u{3002}" | "\u{ff01}" | "\u{ff1f}" | "\u{2022}" | "|" | "\u{203d}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::tokenise;
+
+    fn cut(text: &str) -> Vec<&str> {
+        let tokens = tokenise(text);
+        let place = |range: Range<usize>| {
+            let tokens = &tokens.tokens()[range];
+            &text[tokens[0].bytes.start..tokens[tokens.len() - 1].bytes.end]
+        };
+        segments(text, &tokens, |_| false).into_iter().map(place).collect()
+    }
+
+    #[test]
+    fn sentences_lines_and_addresses_end_a_segment() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("one two", vec!["one two"]),
+            ("One. Two! Three? four; five\nsix", vec!["One.", "Two!", "Three?", "four;", "five", "six"]),
+            ("3.5 or a.b.c stay", vec!["3.5 or a.b.c stay"]),
+            ("wait... what", vec!["wait...", "what"]),
+            ("http http Kill them http http", vec!["Kill them"]),
+            ("... !!! ???", vec![]),
+        ] {
+            assert_eq!(cut(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_apart_is_no_segment_and_ends_one() {
+        let text = "I like you grinning face and red heart";
+        let tokens = tokenise(text);
+        let found = segments(text, &tokens, |at| (3..5).contains(&at) || (6..8).contains(&at));
+        assert_eq!(found, [0..3, 5..6]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_is_left_out_and_none_stands_twice(text in "[a-c .!?\n@:/]{0,60}|\\PC{0,40}") {
+            let tokens = tokenise(&text);
+            let found = segments(&text, &tokens, |_| false);
+            prop_assert!(found.windows(2).all(|two| two[0].end <= two[1].start));
+            for (at, token) in tokens.tokens().iter().enumerate() {
+                let inside = found.iter().filter(|segment| segment.contains(&at)).count();
+                prop_assert!(inside == 1 || inside == 0 && token.kind != TokenKind::Word);
+            }
+        }
+    }
+}
