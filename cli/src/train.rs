@@ -272,10 +272,10 @@ fn gate(known: &[Vec<Example>], everyday: &[(&Corpus, Vec<Example>)], recipe: &R
         .map(|(example, weight)| (tokenise(plain(&example.text).text()), example.positive, weight))
         .collect();
     let mut graph: Option<Vec<u8>> = None;
-    for round in 0..GATE_ROUNDS {
+    for _ in 0..GATE_ROUNDS {
         let linear = graph.as_deref().map(Linear::read).transpose().map_err(|error| LoadError::Graph(error.into()))?;
         let mut examples = Examples::default();
-        let bar = progress(&format!("the gate, round {}", round + 1), rows.len());
+        let bar = progress("the gate", rows.len());
         for (text, positive, weight) in &rows {
             let whole = 0..text.tokens().len().min(recipe.window.tokens);
             let heaviest = linear.as_ref().and_then(|linear| scoring::heaviest(text, &recipe.ngrams, linear));

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use domain::{ModelRef, sha256_hex};
-use scoring::{ScoreError, TextModel};
+use scoring::{Legible, ScoreError, TextModel};
 
 use crate::reader::{Reader, ReaderError, TextOpinion};
 
@@ -89,6 +89,10 @@ impl Reader for Ensemble {
     }
 
     fn conclude(&self, text: &str, outputs: &[Vec<f32>]) -> Result<TextOpinion, ReaderError> {
+        if self.model.reads(text) != Legible::All {
+            let ModelRef { name, version, .. } = &self.identity;
+            return Err(ReaderError { model: format!("{name}@{version}"), code: "language_not_learned".to_owned() });
+        }
         self.opinion(text, outputs).map_err(|error| self.failed(&error))
     }
 }

@@ -1,6 +1,6 @@
 //! From a post to its decision record: the one path that the Lambda and the command share, without I/O or clock.
 
-use crate::{Scored, TextModel};
+use crate::{Legible, Scored, TextModel};
 use domain::policy::Decision;
 use domain::{
     Availability, DecisionRecord, Evidence, Explanation, Policy, Post, PostFacts, Score, ScoreState, Setting,
@@ -162,7 +162,14 @@ impl Judge {
                 unread.push(view.to_string());
                 continue;
             };
-            if let (true, Ok(scored)) = (learned, self.model.score(text)) {
+            let legible = if learned { self.model.reads(text) } else { Legible::No };
+            if legible != Legible::No
+                && let Ok(scored) = self.model.score(text)
+            {
+                // A sentence in another language says nothing to the model, and may say anything to people.
+                if legible == Legible::Partly {
+                    unread.push(view.to_string());
+                }
                 if best.as_ref().is_none_or(|(best, ..)| scored.calibrated > best.calibrated) {
                     best = Some((scored, *view, text));
                 }

@@ -9,6 +9,7 @@ mod bytes;
 mod explain;
 mod graph;
 mod judge;
+mod language;
 mod linear;
 mod manifest;
 mod map;
@@ -28,6 +29,7 @@ pub use bundle::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, TRANSFORME
 pub use bytes::Bytes;
 pub use graph::{Device, Execution, Graph, GraphError, Tensor};
 pub use judge::{Explain, Judge, MAX_QUESTION_BYTES, MAX_QUESTION_TEXT_BYTES, Subject, Text, texts};
+pub use language::Legible;
 pub use linear::{Linear, LinearError, NoWeight, Run};
 pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};

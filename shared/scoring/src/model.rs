@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::bundle::{Bundle, MODEL_FILE};
 use crate::deployment::{CalibrationError, DeploymentCalibration};
 use crate::explain;
+use crate::language::{self, Legible};
 use crate::linear::{Linear, Run};
 use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
 use crate::runtime::Onnx;
@@ -140,6 +141,8 @@ struct Plan {
     unread: Option<f64>,
 }
 
+/// A sentence of fewer words, all in ASCII, is not said to be in another language than the text around it.
+const LEAST_WORDS: usize = 5;
 /// Sentences of a text that are read by themselves.
 const MOST_PARTS: usize = 24;
 /// Words and signs of a sentence that are read at a time. Without an end in sight, stretches of this length are read, each half over the
@@ -238,6 +241,31 @@ impl TextModel {
         let Some(lang) = lang else { return true };
         let primary = lang.split(['-', '_']).next().unwrap_or_default().trim();
         self.manifest.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
+    }
+
+    /// What of a text is in the language that the model has learned, where that is English alone; of other models nobody can say.
+    pub fn reads(&self, text: &str) -> Legible {
+        if self.manifest.languages != ["en"] {
+            return Legible::All;
+        }
+        let vocabulary = self.transformer.as_ref().map(Transformer::vocabulary);
+        let tokens = tokenise(text);
+        let words = |within: Range<usize>| {
+            let words = tokens.tokens().get(within).unwrap_or_default().iter();
+            let words = words.filter(|token| token.kind == TokenKind::Word);
+            let words: Vec<&str> = words.filter_map(|token| text.get(token.bytes.clone())).collect();
+            (words.len(), words.join(" "))
+        };
+        let (_, whole) = words(0..tokens.tokens().len());
+        if language::is_foreign(&whole, vocabulary) {
+            return Legible::No;
+        }
+        let is_foreign = |segment: Range<usize>| {
+            let (count, sentence) = words(segment);
+            (count >= LEAST_WORDS || !sentence.is_ascii()) && language::is_foreign(&sentence, vocabulary)
+        };
+        let foreign = segments(text, &tokens, |_| false).into_iter().any(is_foreign);
+        if foreign { Legible::Partly } else { Legible::All }
     }
 
     /// Scores a text: each window of each of its readings by itself, the highest counts. In a cascade the linear graph's score stands

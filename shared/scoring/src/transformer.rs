@@ -88,6 +88,11 @@ impl Transformer {
         Ok(transformer)
     }
 
+    /// The words that it knows.
+    pub(crate) fn vocabulary(&self) -> &WordPiece {
+        &self.vocabulary
+    }
+
     /// Fails if the graph knows fewer tokens than the vocabulary has or reads shorter windows.
     fn try_all_tokens(&self) -> Result<(), ScoreError> {
         let last = u32::try_from(self.vocabulary.len().saturating_sub(1)).unwrap_or(u32::MAX);

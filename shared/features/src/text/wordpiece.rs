@@ -208,6 +208,12 @@ impl WordPiece {
         self.end
     }
 
+    /// Whether a word in small letters is one of the tokens.
+    pub fn is_whole(&self, word: &str) -> bool {
+        let pieces = self.pieces(word);
+        word.is_ascii() && matches!(pieces.as_slice(), [piece] if piece.id != self.unknown)
+    }
+
     /// The pieces of a text in order, without `[CLS]` and `[SEP]`. Such names in the text are read like any others.
     pub fn pieces(&self, text: &str) -> Vec<Piece> {
         let mut reader = Reader {
