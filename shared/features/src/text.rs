@@ -17,7 +17,7 @@ mod tests;
 
 pub use hash::NgramHasher;
 pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, counted_buckets, ngrams, weighted_buckets};
-pub use reading::{Reading, folded, plain};
+pub use reading::{Reading, addressed, folded, plain, readings, rendered};
 pub use segments::segments;
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};
 pub use windows::{WindowSpec, windows};

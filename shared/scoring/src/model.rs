@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
 use features::text::{
-    Reading, TokenKind, Tokenised, WeightedBucket, counted_buckets, folded, plain, segments, tokenise,
-    weighted_buckets, windows,
+    Reading, TokenKind, Tokenised, WeightedBucket, counted_buckets, readings, segments, tokenise, weighted_buckets,
+    windows,
 };
 use thiserror::Error;
 
@@ -148,11 +148,6 @@ const MOST_PARTS: usize = 24;
 /// Words and signs of a sentence that are read at a time. Without an end in sight, stretches of this length are read, each half over the
 /// one before.
 const PART_TOKENS: usize = 24;
-
-/// The plain reading, and the folded one where it differs.
-fn readings(text: &str) -> Vec<Reading> {
-    std::iter::once(plain(text)).chain(folded(text)).collect()
-}
 
 /// A segment, or stretches of it where it is long.
 fn stretches(segment: Range<usize>) -> impl Iterator<Item = Range<usize>> {

@@ -1,15 +1,26 @@
 //! Readings of a text: what its characters say, once tricks of spelling are undone, with the way back to the raw text.
 //!
-//! A text has two readings. The [`plain`] one keeps its words and names what a model cannot see: emoji by their Unicode
-//! names, web addresses and handles by a placeholder; characters without width are dropped. The [`folded`] one undoes evasions as well:
-//! look-alike letters, digits and symbols in the place of letters, letters that stand apart, letters repeated.
-//! Both are scored and the higher counts, so that folding can hide nothing.
+//! The [`plain`] reading of a text keeps its words and names what a model cannot see: emoji by their Unicode names, without
+//! what they say of the person in the picture, web addresses and handles by a placeholder; characters without width or ink
+//! are dropped. The others undo evasions as well. The [`folded`] one: look-alike letters, digits and symbols in the place of
+//! letters, letters that stand apart, letters repeated. The [`rendered`] one: markup, read as it is shown. The [`addressed`]
+//! one: words in addresses, handles and hashtags. All that a text has are scored and the highest counts, so that none can
+//! hide anything.
+
+mod addresses;
+mod apart;
+mod emoji;
+mod letters;
+mod markup;
+mod words;
 
 use std::ops::Range;
 
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
-use unicode_security::confusable_detection::skeleton;
+use addresses::words_of_addresses;
+use apart::{unparted, without_emoji_between};
+use emoji::{emoji, is_hair, is_tone, name_emoji};
+use letters::{ascii_letters, unboxed, upright};
+use markup::render;
 
 /// A character of a reading, and the raw characters it stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,9 +69,72 @@ pub fn plain(text: &str) -> Reading {
 /// The folded reading, where it differs from the plain one. Folding a folded reading gives the same text.
 pub fn folded(text: &str) -> Option<Reading> {
     let marks = marks(text);
-    let plain = read(&marks);
-    let folded = fold(read(&unreversed(marks)));
-    (!same(&plain, &folded)).then(|| Reading::of(&folded))
+    other(&read(&marks), &fold_shown(marks))
+}
+
+/// The text as it is shown where its markup is understood, folded; `None` where it has none. Rendering a rendered reading
+/// gives the same text.
+pub fn rendered(text: &str) -> Option<Reading> {
+    settle(&marks(text), |marks| without_markup(marks, false))
+}
+
+/// The text with addresses, handles and hashtags replaced by their words, rendered and folded; `None` where they have no
+/// word. Reading an addressed reading so gives the same text.
+pub fn addressed(text: &str) -> Option<Reading> {
+    settle(&marks(text), |marks| match without_markup(marks, true) {
+        Some(shown) => words_of_addresses(&shown),
+        None => words_of_addresses(marks),
+    })
+}
+
+/// Every reading of a text: the plain one, then each other that differs from those before, four at most.
+pub fn readings(text: &str) -> Vec<Reading> {
+    let mut all = vec![plain(text)];
+    for reading in [folded(text), rendered(text), addressed(text)].into_iter().flatten() {
+        if !all.iter().any(|known| known.text == reading.text) {
+            all.push(reading);
+        }
+    }
+    all
+}
+
+/// Reads with a step more, again while it finds something; `None` where it finds nothing at first.
+fn settle(marks: &[Mark], step: impl Fn(&[Mark]) -> Option<Vec<Mark>>) -> Option<Reading> {
+    let mut settled = fold_shown(step(marks)?);
+    for _ in 1..MOST_ROUNDS {
+        let Some(next) = step(&settled) else { break };
+        settled = fold_shown(next);
+    }
+    Some(Reading::of(&settled))
+}
+
+/// The text without markup, where it has some. What is shown may be markup again.
+fn without_markup(marks: &[Mark], links: bool) -> Option<Vec<Mark>> {
+    let mut shown = render(marks, links);
+    if same(&shown, marks) {
+        return None;
+    }
+    for _ in 1..MOST_ROUNDS {
+        let next = render(&shown, links);
+        if same(&next, &shown) {
+            break;
+        }
+        shown = next;
+    }
+    Some(shown)
+}
+
+fn other(plain: &[Mark], marks: &[Mark]) -> Option<Reading> {
+    (!same(plain, marks)).then(|| Reading::of(marks))
+}
+
+/// Reads and folds what is shown, before emoji are named: some letters are emoji too, and some emoji only part letters.
+fn fold_shown(marks: Vec<Mark>) -> Vec<Mark> {
+    let marks = unreversed(marks);
+    if marks.iter().all(|mark| mark.c.is_ascii()) {
+        return fold(read(&marks));
+    }
+    fold(read(&upright(unboxed(&without_emoji_between(&marks)))))
 }
 
 fn marks(text: &str) -> Vec<Mark> {
@@ -77,8 +151,9 @@ const MOST_ROUNDS: usize = 16;
 
 fn fold(mut marks: Vec<Mark>) -> Vec<Mark> {
     for _ in 0..MOST_ROUNDS {
-        let next =
-            without_repeats(&letters_for_signs(&joined(&without_dividers(&cut_hashtags(&ascii_letters(&marks))))));
+        let next = without_repeats(&letters_for_signs(&joined(&without_dividers(&unparted(&cut_hashtags(
+            &ascii_letters(&marks),
+        ))))));
         // What was folded may read as an address, a handle or an emoji's name now.
         let next = read(&next);
         if same(&next, &marks) {
@@ -89,13 +164,20 @@ fn fold(mut marks: Vec<Mark>) -> Vec<Mark> {
     marks
 }
 
-/// Without width or a sign of direction: nobody sees them.
+/// Without width or ink, or a sign of direction: nobody sees them. What Unicode calls ignorable by default, and what it draws
+/// nothing for.
 fn invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
         || (c.is_control() && !c.is_whitespace())
+}
+
+/// As wide as a space, without being one.
+fn blank(c: char) -> bool {
+    matches!(c, '\u{2800}' | '\u{3164}' | '\u{ffa0}')
 }
 
 const PLACEHOLDERS: [(&str, &str); 6] = [
@@ -109,6 +191,9 @@ const PLACEHOLDERS: [(&str, &str); 6] = [
 
 /// Reads until nothing moves: what is invisible may stand inside an address or a handle.
 fn read(marks: &[Mark]) -> Vec<Mark> {
+    if reads_as_it_stands(marks) {
+        return marks.to_vec();
+    }
     let mut marks = read_once(marks);
     for _ in 0..MOST_ROUNDS {
         let next = read_once(&marks);
@@ -120,17 +205,36 @@ fn read(marks: &[Mark]) -> Vec<Mark> {
     marks
 }
 
+/// Whether a text surely has nothing to read otherwise, as most have.
+fn reads_as_it_stands(marks: &[Mark]) -> bool {
+    let other = |c: char| !c.is_ascii() || matches!(c, '@' | '<' | '[') || (c.is_ascii_control() && !c.is_whitespace());
+    !marks.iter().any(|mark| other(mark.c))
+        && !marks.windows(3).any(|three| {
+            let three = [three.first(), three.get(1), three.get(2)].map(|mark| mark.map_or(' ', |mark| mark.c));
+            three == [':', '/', '/'] || three.map(|c| c.to_ascii_lowercase()) == ['w', 'w', 'w']
+        })
+}
+
 /// Names emoji, replaces addresses, handles and placeholders, drops what is invisible.
 fn read_once(marks: &[Mark]) -> Vec<Mark> {
     let mut out: Vec<Mark> = Vec::with_capacity(marks.len());
     let mut rest = marks;
+    // Where what was read since something invisible starts.
+    let mut seam = 0;
     while let Some(first) = rest.first() {
         let after_word = out.last().is_some_and(|mark| mark.c.is_alphanumeric());
         let (length, said) = if let Some((length, name)) = emoji(rest) {
-            name_emoji(&mut out, rest.get(..length).unwrap_or_default(), name);
+            name_emoji(&mut out, rest.get(..length).unwrap_or_default(), &name);
             rest = rest.get(length..).unwrap_or_default();
             continue;
         } else if invisible(first.c) {
+            let length = rest.iter().take_while(|mark| invisible(mark.c)).count();
+            let (unseen, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            let before = out.get(seam..).unwrap_or_default();
+            let parts = unseen.iter().any(|mark| blank(mark.c)) && between_words(before, after);
+            seam = out.len();
+            (length, Some(if parts { " " } else { "" }))
+        } else if is_tone(first.c) || is_hair(first.c) {
             (1, Some(""))
         } else {
             placeholder(rest, after_word)
@@ -143,6 +247,19 @@ fn read_once(marks: &[Mark]) -> Vec<Mark> {
         rest = rest.get(taken.len().max(1)..).unwrap_or_default();
     }
     out
+}
+
+/// Whether a whole word ends before a place and another starts there.
+fn between_words(before: &[Mark], after: &[Mark]) -> bool {
+    const LONGEST: usize = 24;
+    let word = |marks: &mut dyn Iterator<Item = &Mark>| -> Vec<u8> {
+        let letters = marks.take(LONGEST).take_while(|mark| mark.c.is_ascii_alphabetic());
+        letters.filter_map(|mark| u8::try_from(mark.c.to_ascii_lowercase()).ok()).collect()
+    };
+    let mut first = word(&mut before.iter().rev());
+    first.reverse();
+    let whole = |word: &[u8]| word.len() > 1 && words::known(word);
+    whole(&first) && whole(&word(&mut after.iter()))
 }
 
 /// Pushes `said` in the place of `taken`.
@@ -178,39 +295,6 @@ fn placeholder(rest: &[Mark], after_word: bool) -> (usize, Option<&'static str>)
     (1, None)
 }
 
-/// Characters of the longest emoji.
-const LONGEST: usize = 10;
-
-/// The longest emoji at the start: how many characters it takes, and its name in Unicode.
-fn emoji(rest: &[Mark]) -> Option<(usize, &'static str)> {
-    let first = rest.first()?.c;
-    let second = rest.get(1).map(|mark| mark.c);
-    // Digits and signs become emoji only with a sign for a keycap after them.
-    if first < '\u{a9}' && !matches!(second, Some('\u{fe0f}' | '\u{20e3}')) {
-        return None;
-    }
-    // Letters of other scripts are no emoji; this keeps them cheap.
-    if matches!(first, '\u{b0}'..='\u{2000}' | '\u{3300}'..='\u{ffff}') {
-        return None;
-    }
-    let chars: Vec<char> = rest.iter().take(LONGEST).map(|mark| mark.c).collect();
-    (1..=chars.len()).rev().find_map(|length| {
-        let candidate: String = chars.iter().take(length).collect();
-        emojis::get(&candidate).map(|emoji| (length, emoji.name()))
-    })
-}
-
-/// An emoji's name as words apart from their neighbours.
-fn name_emoji(out: &mut Vec<Mark>, taken: &[Mark], name: &str) {
-    if out.last().is_some_and(|mark| !mark.c.is_whitespace()) {
-        push(out, taken, " ");
-    }
-    let words: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
-    let words: Vec<&str> = words.split_whitespace().collect();
-    push(out, taken, &words.join(" "));
-    push(out, taken, " ");
-}
-
 /// A text between an override to the left and its end is shown from right to left: read as it is shown.
 fn unreversed(mut marks: Vec<Mark>) -> Vec<Mark> {
     let mut start = 0;
@@ -226,68 +310,6 @@ fn unreversed(mut marks: Vec<Mark>) -> Vec<Mark> {
         start = at + 1 + length;
     }
     marks
-}
-
-/// Look-alikes of ASCII letters become these (Unicode's confusables and compatibility forms); accents go.
-fn ascii_letters(marks: &[Mark]) -> Vec<Mark> {
-    let mut out = Vec::with_capacity(marks.len());
-    for mark in marks {
-        if mark.c.is_ascii() {
-            out.push(*mark);
-        } else if is_combining_mark(mark.c) {
-            // An accent by itself says nothing a letter did not.
-        } else {
-            out.extend(letters_of(mark.c).into_iter().map(|c| Mark { c, ..*mark }));
-        }
-    }
-    out
-}
-
-fn letters_of(c: char) -> Vec<char> {
-    if let Some(letter) = styled(c) {
-        return vec![letter];
-    }
-    let ascii = |c: &char| c.is_ascii_alphanumeric();
-    let compatible: Vec<char> = c.nfkd().filter(|c| !is_combining_mark(*c)).collect();
-    if !compatible.is_empty() && compatible.iter().all(ascii) {
-        return compatible;
-    }
-    let mut raw = [0; 4];
-    let alike: Vec<char> = skeleton(c.encode_utf8(&mut raw)).filter(|c| !is_combining_mark(*c)).collect();
-    if c.is_alphanumeric() && !alike.is_empty() && alike.iter().all(ascii) {
-        // Prototypes do not keep the case; a capital I stands for l there, which says little either way.
-        return alike
-            .into_iter()
-            .map(|letter| if c.is_lowercase() { letter.to_ascii_lowercase() } else { letter })
-            .collect();
-    }
-    match compatible.first() {
-        Some(letter) if compatible.len() == 1 => vec![*letter],
-        _ => vec![c],
-    }
-}
-
-/// Letters that Unicode styles without saying which letter they are: small capitals, letters on squares and discs, regional signs.
-fn styled(c: char) -> Option<char> {
-    /// Small capitals, and letters of other scripts that Unicode does not count as confusable.
-    const SMALL: &str =
-        "мmкkтtвbнhгrвbзeуyαaβbγyεeηnιiκkμuνvπnτtυuχxωwᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpǫqʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
-    let from = |start: char| char::from_u32(u32::from(c) - u32::from(start) + u32::from('A'));
-    match c {
-        '\u{1f130}'..='\u{1f149}' => from('\u{1f130}'),
-        '\u{1f150}'..='\u{1f169}' => from('\u{1f150}'),
-        '\u{1f170}'..='\u{1f189}' => from('\u{1f170}'),
-        '\u{1f1e6}'..='\u{1f1ff}' => from('\u{1f1e6}'),
-        _ => {
-            let mut pairs = SMALL.chars();
-            while let (Some(small), Some(letter)) = (pairs.next(), pairs.next()) {
-                if small == c {
-                    return Some(letter);
-                }
-            }
-            None
-        }
-    }
 }
 
 /// `#KillTime` is two words. Cut only where both sides keep two letters, so that joining never undoes it.
@@ -358,7 +380,7 @@ fn joined(marks: &[Mark]) -> Vec<Mark> {
     };
     let mut out = Vec::with_capacity(marks.len());
     let mut index = 0;
-    while let Some(mark) = marks.get(index) {
+    while index < marks.len() {
         let mut last = index;
         if single(index)
             && let Some(sign) = marks.get(index + 1).map(|m| m.c).filter(|c| divider(*c))
@@ -368,16 +390,31 @@ fn joined(marks: &[Mark]) -> Vec<Mark> {
             }
         }
         let run: Vec<Mark> = marks.get(index..=last).unwrap_or_default().iter().step_by(2).copied().collect();
-        let letters = run.iter().filter(|m| m.c.is_alphabetic()).count();
-        if run.len() >= 3 && letters >= 2 && letters * 2 >= run.len() {
-            out.extend(run);
+        if let Some(first) = first_joined(&run) {
+            out.extend_from_slice(marks.get(index..index + first * 2).unwrap_or_default());
+            out.extend_from_slice(run.get(first..).unwrap_or_default());
             index = last + 1;
         } else {
-            out.push(*mark);
-            index += 1;
+            // The last one may start another run.
+            let next = last.max(index + 1);
+            out.extend_from_slice(marks.get(index..next).unwrap_or_default());
+            index = next;
         }
     }
     out
+}
+
+/// Where in a run the first of those that are joined is: the longest end of three or more of which half are letters, two at
+/// least.
+fn first_joined(run: &[Mark]) -> Option<usize> {
+    let (mut letters, mut first) = (0, None);
+    for (from_end, mark) in run.iter().rev().enumerate() {
+        letters += usize::from(mark.c.is_alphabetic());
+        if from_end >= 2 && letters >= 2 && letters * 2 > from_end {
+            first = Some(run.len() - 1 - from_end);
+        }
+    }
+    first
 }
 
 /// Signs and digits that stand for letters.
@@ -460,12 +497,18 @@ fn letters_for_signs(marks: &[Mark]) -> Vec<Mark> {
         let (body, tail) = word.split_at_checked(length - tail).unwrap_or((word, &[]));
         match unmasked(body) {
             Some(letters) => out.extend(letters),
+            None if is_user(body) => out.extend_from_slice(body),
             None => unleeted(body, &mut out),
         }
         out.extend_from_slice(tail);
         rest = rest.get(length..).unwrap_or_default();
     }
     out
+}
+
+/// Whether a word is what handles are read as.
+fn is_user(word: &[Mark]) -> bool {
+    word.iter().map(|mark| mark.c).eq("@user".chars())
 }
 
 fn unmasked(word: &[Mark]) -> Option<Vec<Mark>> {
@@ -535,115 +578,4 @@ fn without_repeats(marks: &[Mark]) -> Vec<Mark> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn fold_text(text: &str) -> String {
-        folded(text).unwrap_or_else(|| plain(text)).text().to_owned()
-    }
-
-    #[test]
-    fn the_plain_reading_names_what_a_model_cannot_see() {
-        for (raw, read) in [
-            ("", ""),
-            ("Hi there, YOU", "Hi there, YOU"),
-            ("see https://x.example/a?b=c now", "see http now"),
-            ("@some_one: hi <user> [URL] <number>", "@user: hi @user http number"),
-            ("a@b.c @ll of them", "a@b.c @ll of them"),
-            ("I 🔪 you", "I kitchen knife you"),
-            ("no🏳️‍🌈!", "no rainbow flag !"),
-            ("ze\u{200b}ro \u{202e}wid\u{2060}th", "zero width"),
-            ("5 © naïve", "5 copyright naïve"),
-        ] {
-            assert_eq!(plain(raw).text().replace("  ", " "), read, "{raw}");
-        }
-    }
-
-    #[test]
-    fn the_folded_reading_undoes_tricks() {
-        for (raw, read) in [
-            ("k1ll th3m @ll", "kill them all"),
-            ("f4gg0ts", "faggots"),
-            ("h.a.t.e  k i l l", "hate  kill"),
-            ("k-i-l-l", "kill"),
-            ("kiiiillll themmmm", "kill themm"),
-            ("\u{43c}u\u{455}l\u{456}ms", "muslims"),
-            ("ｍｕｓｌｉｍｓ 𝓴𝓲𝓵𝓵 ⓚⓘⓛⓛ ᴋɪʟʟ", "muslims kill kill kill"),
-            ("f*cking b*tch", "fucking bitch"),
-            ("mu_slims n.igger", "muslims nigger"),
-            ("#KillAllBugs", "#Kill All Bugs"),
-            ("\u{202e}snoitargimmi\u{202c} now", "immigrations now"),
-            ("1ove a11", "love a11"),
-        ] {
-            assert_eq!(fold_text(raw), read, "{raw}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_trick_is_left_alone() {
-        for raw in [
-            "Good morning, everyone!",
-            "the 2nd at 10pm in the 90s",
-            "covid19 and mp3",
-            "3.5 or 10.000",
-            "self-made man. Then",
-            "I do, a lot",
-            "1 2 3 4 5",
-            "C+ you!",
-            "soon, all good",
-        ] {
-            assert!(folded(raw).is_none(), "{raw} became {}", fold_text(raw));
-        }
-    }
-
-    #[test]
-    fn a_stretch_of_a_reading_leads_back_to_the_raw_text() {
-        let raw = "I k1ll 🔪 h a t e soooo";
-        let reading = folded(raw).unwrap();
-        let back = |word: &str| {
-            let byte = reading.text().find(word).unwrap();
-            let start = reading.text()[..byte].chars().count();
-            let range = reading.raw(start..start + word.chars().count());
-            raw.chars().skip(range.start).take(range.len()).collect::<String>()
-        };
-        assert_eq!(back("kill"), "k1ll");
-        assert_eq!(back("kitchen knife"), "🔪");
-        assert_eq!(back("hate"), "h a t e");
-        assert_eq!(back("so"), "soooo");
-        assert_eq!(reading.raw(500..600), 0..0);
-    }
-
-    fn tricky() -> impl Strategy<Value = String> {
-        let piece = prop_oneof![
-            4 => "[a-zA-Z]{1,6}",
-            3 => "[0-9@$!+*._ -]{1,3}",
-            2 => Just(" ".to_owned()),
-            1 => prop::sample::select(vec!["🔪", "🏳️‍🌈", "\u{200b}", "\u{202e}", "\u{202c}", "é", "е", "＠", "<user>", "http://a.b", "@name", "#AbcDef", "１", "🄰", "\u{301}", "ß", "İ", "ﬁ", "1️⃣", "www."]).prop_map(str::to_owned),
-            1 => any::<char>().prop_map(|c| c.to_string()),
-        ];
-        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
-
-        #[test]
-        fn readings_settle_and_lead_back(text in tricky()) {
-            let count = text.chars().count();
-            let first = plain(&text);
-            let second = plain(first.text());
-            prop_assert_eq!(second.text(), first.text());
-            let again = fold_text(&text);
-            prop_assert_eq!(&fold_text(&again), &again);
-            for reading in [Some(first), folded(&text)].into_iter().flatten() {
-                let all = reading.text().chars().count();
-                prop_assert_eq!(reading.places.len(), all);
-                prop_assert!(reading.places.iter().all(|place| place.0 <= place.1 && place.1 as usize <= count));
-            }
-        }
-    }
-}
+mod tests;
