@@ -113,14 +113,14 @@ pub fn precision_recall(systems: &[&[Outcome]]) -> String {
     let base = Share::among(ours.iter(), |row| row.positive).map_or(0.0, |share| share.share);
     let guess = format!(r#"<path class="ideal" d="M{LEFT} {0:.1}H{RIGHT}"/>"#, up(base));
     let drawn = curves(systems, |at| (at.recall, at.precision), None);
-    framed("Precision and recall", "recall", "precision", &(guess + &drawn))
+    framed("Precision and recall", "recall", "precision", &(guess + drawn.as_str()))
 }
 
 /// True against false positive rate of each system.
 pub fn roc(systems: &[&[Outcome]]) -> String {
     let guess = format!(r#"<path class="ideal" d="M{LEFT} {BOTTOM}L{RIGHT} {TOP}"/>"#);
     let drawn = curves(systems, |at| (at.false_positive_rate, at.recall), Some((0.0, 0.0)));
-    framed("ROC", "false positive rate", "true positive rate", &(guess + &drawn))
+    framed("ROC", "false positive rate", "true positive rate", &(guess + drawn.as_str()))
 }
 
 /// Scores of positive rows upwards and of negative rows downwards, each as shares of their class on a

@@ -129,7 +129,7 @@ fn side(name: u8, value: u8) -> Vec<u8> {
     let name = NAMES[usize::from(name) % NAMES.len()];
     // High values are deeper lists than any post has.
     let value = match value {
-        250.. => "[".repeat(50 * usize::from(value - 249)) + &"]".repeat(50 * usize::from(value - 249)),
+        250.. => ["[", "]"].map(|sign| sign.repeat(50 * usize::from(value - 249))).concat(),
         _ => VALUES[usize::from(value) % VALUES.len()].to_owned(),
     };
     format!(r#""{name}":{value}"#).into_bytes()
