@@ -86,7 +86,7 @@ pub fn write(folder: &Path) {
             Err(error) => panic!("{error}"),
             Ok(_) => 0.0,
         };
-        golden += line(found).as_str();
+        golden.push_str(&line(found));
     }
     files.golden = golden.into_bytes();
     files.write(folder);

@@ -73,7 +73,7 @@ fn it_starts_serves_and_stops_by_sigterm_and_never_says_what_it_was_asked() {
     assert!(killed.success());
     let output = child.wait_with_output().unwrap();
     said.extend(later(address));
-    let all = format!("{}{}{metrics}", said.join("\n"), String::from_utf8_lossy(&output.stderr));
+    let all = [said.join("\n").as_str(), &*String::from_utf8_lossy(&output.stderr), &*metrics].concat();
     assert_eq!(output.status.code(), Some(0), "{all}");
     assert!(!all.contains("CANARY"), "{all}");
     assert!(all.contains(r#""device":"cpu""#) && all.contains(r#""requests.lost":0"#), "{all}");

@@ -111,8 +111,7 @@ fn any_sides(recipe: &[u8]) {
     let shown = || String::from_utf8_lossy(&body).into_owned();
     match ends(|| read(&body)).as_deref() {
         Ok([Intake::Post(post)]) if !raw || post.text.as_deref() == Some(TEXT) => {
-            assert_eq!(post.text.as_deref(), Some(TEXT), "{}", shown());
-            assert!(post.post_id.as_str() == "p" || raw && renamed(tail), "{}", shown());
+            assert!(post.post_id.as_str() == "p" && post.text.as_deref() == Some(TEXT), "{}", shown());
         }
         // A raw field may end the object, begin another, or name the post anew.
         Ok(intakes) if raw => assert!(intakes.iter().all(names_a_post), "{}", shown()),
@@ -129,7 +128,7 @@ fn side(name: u8, value: u8) -> Vec<u8> {
     let name = NAMES[usize::from(name) % NAMES.len()];
     // High values are deeper lists than any post has.
     let value = match value {
-        250.. => ["[", "]"].map(|sign| sign.repeat(50 * usize::from(value - 249))).concat(),
+        250.. => "[".repeat(50 * usize::from(value - 249)) + "]".repeat(50 * usize::from(value - 249)).as_str(),
         _ => VALUES[usize::from(value) % VALUES.len()].to_owned(),
     };
     format!(r#""{name}":{value}"#).into_bytes()

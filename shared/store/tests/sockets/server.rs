@@ -237,7 +237,7 @@ async fn answer(
     let Answer { status, headers, body } = said(cloud, &request.call(), trouble);
     let mut head = format!("HTTP/1.1 {status} As Told\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers.iter().filter(|(name, _)| name != "content-length") {
-        head += format!("{name}: {value}\r\n").as_str();
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
     head += "\r\n";
     let whole = [head.as_bytes(), &body].concat();

@@ -32,9 +32,7 @@ pub(super) fn ascii_letters(marks: &[Mark]) -> Vec<Mark> {
     for line in marks.split_inclusive(|mark| mark.c == '\n') {
         let foreign = is_foreign(line);
         for word in line.chunk_by(|a, b| a.c.is_whitespace() == b.c.is_whitespace()) {
-            if word.iter().all(|mark| mark.c.is_ascii()) {
-                out.extend_from_slice(word);
-            } else if foreign && is_native(word) {
+            if word.iter().all(|mark| mark.c.is_ascii()) || (foreign && is_native(word)) {
                 out.extend_from_slice(word);
             } else {
                 word_letters(word, &mut out);

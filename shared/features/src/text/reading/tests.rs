@@ -238,8 +238,8 @@ fn alphabets_of_generators_are_read() {
             ("hͥa̷t̸ē̶", "hate"),
             ("🇭🇦🇹🇪 🇺🇸", "HATE US"),
             ("卄卂ㄒ乇", "hate"),
-            ("ん𝕒𝕥𝕖 𝔥𝔞𝔱𝔢 𝐡𝐚𝐭𝐞", "んate hate hate"),
-            ("ᕼᗩTE", "hATE"),
+            ("ん𝕒𝕥𝕖 𝔥𝔞𝔱𝔢 𝐡𝐚𝐭𝐞", "hate hate hate"),
+            ("ᕼᗩTE", "haTE"),
             ("ⲏⲁⲧⲉ", "hate"),
         ],
     );
