@@ -138,8 +138,9 @@ pub struct Trained {
     pub transformer: Option<serde_json::Value>,
 }
 
-/// Of all hateful validation posts, this share may be approved because the transformer was not asked.
-const STATED_LOSS: f64 = 0.001;
+/// Of all hateful validation posts, this share may be approved because the transformer was not asked. Everything would be asked about for
+/// none; this saves half of what an everyday post would cost.
+const STATED_LOSS: f64 = 0.006;
 
 /// A sentence by itself makes a post worth a look, and no more: below the default policy's bound of hiding.
 const PART_AT_MOST: f64 = 0.75;

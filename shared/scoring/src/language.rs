@@ -65,7 +65,10 @@ pub(crate) fn is_foreign(text: &str, vocabulary: Option<&WordPiece>) -> bool {
     let known = vocabulary.map_or(common, |known| share(&|word| is_common(word) || known.is_whole(&word.lower)));
     let plain: Vec<&str> = words.iter().map(|word| word.lower.as_str()).collect();
     let english = whichlang::detect_language(&plain.join(" ")) == whichlang::Lang::Eng;
-    let accented = words.iter().any(|word| word.accented);
+    // A name or a loanword with an accent is one that the vocabulary knows without it.
+    let is_strange =
+        |word: &&Word| word.accented && !vocabulary.is_some_and(|known| known.is_whole(&bare(&word.lower)));
+    let accented = words.iter().any(|word| is_strange(&word));
     if accented && known < 0.85 && common < 0.35 && (!english || known < 0.5) {
         return true;
     }
@@ -78,6 +81,11 @@ pub(crate) fn is_foreign(text: &str, vocabulary: Option<&WordPiece>) -> bool {
         }
         (count, true) => count > 3 && common < COMMON_AT_LEAST && known < KNOWN_AT_LEAST,
     }
+}
+
+/// A word without its accents.
+fn bare(word: &str) -> String {
+    word.nfd().filter(char::is_ascii).collect()
 }
 
 /// A word of a text.

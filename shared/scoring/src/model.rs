@@ -144,7 +144,7 @@ struct Plan {
 /// A sentence of fewer words, all in ASCII, is not said to be in another language than the text around it.
 const LEAST_WORDS: usize = 5;
 /// Sentences of a text that are read by themselves.
-const MOST_PARTS: usize = 24;
+const MOST_PARTS: usize = 32;
 /// Words and signs of a sentence that are read at a time. Without an end in sight, stretches of this length are read, each half over the
 /// one before.
 const PART_TOKENS: usize = 24;
@@ -312,7 +312,13 @@ impl TextModel {
                         && !raw.get(place).unwrap_or_default().iter().any(|c| c.is_alphanumeric())
                 })
             };
-            for segment in segments(read.text(), &text, named) {
+            let alone = segments(read.text(), &text, named);
+            // What is said over two short sentences: "They moved in next door. Throw them out."
+            let pairs = alone.windows(2).filter_map(|two| {
+                let [first, second] = two else { return None };
+                Some(first.start..second.end).filter(|both| both.len() <= PART_TOKENS)
+            });
+            for segment in alone.iter().cloned().chain(pairs) {
                 for part in stretches(segment) {
                     let says = self.linear.bias() + weights.heaviest(part.clone()).1;
                     if self.manifest.calibration.probability(says) >= asked_from {
