@@ -116,7 +116,7 @@ const QUEUES: [(&str, &str, &str); 6] = [
         "a queue cannot be searched; what comes of it is dropped for the tombstones",
     ),
     (
-        "posts that failed five times",
+        "posts that failed a hundred times",
         "POSTS_DLQ_URL",
         "those found were deleted; what dies later is dropped when it is put back by `moderato redrive` only if it is erased again before",
     ),
@@ -126,7 +126,7 @@ const QUEUES: [(&str, &str, &str); 6] = [
         "a queue cannot be searched; what comes of it is dropped, since its decision is gone",
     ),
     (
-        "such posts that failed five times",
+        "such posts that failed a hundred times",
         "ESCALATIONS_DLQ_URL",
         "those found were deleted; what dies later is dropped when it is put back, since its decision is gone",
     ),
