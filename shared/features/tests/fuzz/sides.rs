@@ -1,4 +1,5 @@
-//! Whatever stands beside a readable id and text, the post is read and keeps its text; where the JSON itself is broken, the post is named.
+//! A post with a readable id and text is read and keeps its text, with any value in any other field. Where the JSON itself is broken, the
+//! error names the post.
 
 use crate::envelopes::intake::{Intake, read};
 use crate::{ends, material};
