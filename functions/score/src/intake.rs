@@ -20,6 +20,8 @@ const MAX_BODY_BYTES: usize = 900_000;
 /// What the SQS Extended Client writes before the address of a body, in its present and its former spelling.
 const POINTERS: [&str; 2] =
     ["software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer"];
+/// Fields that only an envelope has.
+const ENVELOPES: [&str; 4] = ["specversion", "Type", "detail-type", "Records"];
 /// Events of S3 after which there is nothing to decide.
 const GONE: [&str; 2] = ["ObjectRemoved", "LifecycleExpiration"];
 
@@ -231,7 +233,7 @@ fn unwrap(value: Value, repairs: Repairs, envelopes: usize) -> Result<Vec<Intake
         });
     }
     if fields.contains_key("post_id") {
-        return post(Value::Object(fields), repairs);
+        return post_and_envelope(fields, repairs, envelopes);
     }
     if fields.contains_key("specversion") {
         return cloud_event(fields, repairs);
@@ -265,6 +267,20 @@ fn unwrap(value: Value, repairs: Repairs, envelopes: usize) -> Result<Vec<Intake
         return Err(reject(PostErrorKind::MissingField, "`post_id` is required"));
     }
     Err(Reject::new("unknown_shape", "neither a post nor CloudEvents, SNS, EventBridge or an S3 notification"))
+}
+
+/// A post, which may be an envelope besides: the post in that is public too. Other fields that a post does not have are ignored.
+fn post_and_envelope(fields: Map<String, Value>, repairs: Repairs, envelopes: usize) -> Result<Vec<Intake>, Reject> {
+    let inside = ENVELOPES.iter().any(|name| fields.contains_key(*name)).then(|| {
+        let mut envelope = fields.clone();
+        envelope.remove("post_id");
+        unwrap(Value::Object(envelope), repairs, envelopes)
+    });
+    let own = post(Value::Object(fields), repairs);
+    match inside {
+        None | Some(Err(Reject { about: None, .. })) => own,
+        Some(inside) => together(vec![own, inside]),
+    }
 }
 
 fn post(value: Value, repairs: Repairs) -> Result<Vec<Intake>, Reject> {
@@ -311,7 +327,11 @@ fn cloud_event(mut fields: Map<String, Value>, repairs: Repairs) -> Result<Vec<I
         return Err(Reject { about, ..reject(PostErrorKind::InvalidField, "`specversion` must be `1.0`") });
     }
     let data = fields.remove("data").filter(|data| !data.is_null());
-    match (data, fields.remove("data_base64")) {
+    match (data, fields.remove("data_base64").filter(|data| !data.is_null())) {
+        (Some(data), Some(_)) => {
+            let about = data.as_object().and_then(about);
+            Err(Reject { about, ..reject(PostErrorKind::InvalidField, "the CloudEvent has both `data` and `data_base64`") })
+        }
         (Some(data @ Value::Object(_)), _) => post(data, repairs),
         (Some(Value::String(data)), _) => post_in_text(&data, repairs),
         (None, Some(Value::String(data))) => {
@@ -325,7 +345,7 @@ fn cloud_event(mut fields: Map<String, Value>, repairs: Repairs) -> Result<Vec<I
             })?;
             post_in_text(text, repairs)
         }
-        (None, None | Some(Value::Null)) => {
+        (None, None) => {
             Err(reject(PostErrorKind::MissingField, "`data` of the CloudEvent is required"))
         }
         _ => Err(reject(PostErrorKind::InvalidField, "`data` of the CloudEvent must be a post")),

@@ -1,15 +1,20 @@
 //! JSON as producers write it: read leniently, so that a flaw beside the text does not lose the post.
 //!
-//! Taken besides JSON itself: a byte order mark; `NaN`, infinities, numbers too large for a double and other bare words, which count as
-//! `null`; halves of surrogate pairs, which become U+FFFD; raw control characters in strings; a comma before a closing bracket; nesting
-//! of any depth, of which what lies below [`MAX_DEPTH`] counts as `null`; several documents one after the other. No library was found
-//! that takes all of these and says that it did: `serde_json` takes none, `jiter` no surrogates, `json5` no depth.
+//! Taken besides JSON itself: a byte order mark; `NaN`, infinities and what other languages write for nothing, which count as `null`; other
+//! bare words and numbers too large for a double, which count as texts; halves of surrogate pairs, which become U+FFFD; raw control
+//! characters in strings; a comma before a closing bracket; nesting of any depth, of which a list of the texts stands for what lies below
+//! [`MAX_DEPTH`]; one name several times, which has the list of its values; several documents one after the other. So nothing that a person
+//! could read gets lost. No library was found that takes all of these and says that it did: `serde_json` takes none, `jiter` no
+//! surrogates, `json5` no depth.
 
 use crate::post::{MAX_POST_BYTES, PostError, PostErrorKind};
 use serde_json::{Map, Number, Value};
+use std::collections::BTreeSet;
 
-/// Values nested deeper than this count as `null`: nothing that is read lies so deep, and reading recurses.
+/// Of values nested deeper than this only the texts are read: nothing has its place so deep, and reading recurses.
 const MAX_DEPTH: usize = 64;
+/// What programs write where there is nothing, although JSON has `null` for it.
+const NOTHING: [&str; 7] = ["NaN", "nan", "Infinity", "-Infinity", "None", "nil", "undefined"];
 
 /// What was repaired on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,17 +144,17 @@ impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Option<Value> {
         match self.peek()? {
             b'"' => self.string().map(Value::String),
-            b'{' | b'[' if depth >= MAX_DEPTH => self.skip(),
+            b'{' | b'[' if depth >= MAX_DEPTH => self.flat(),
             b'{' => self.object(depth),
             b'[' => self.array(depth),
-            byte if byte == b'-' || byte == b'+' || byte == b'.' || byte.is_ascii_alphanumeric() => {
-                // As a document of its own a word is no JSON; beside fields it costs only itself.
-                let (value, at) = (self.word(), self.at);
-                if value.is_some() || depth > 0 {
-                    self.repairs.json |= value.is_none();
-                    return Some(value.unwrap_or(Value::Null));
+            byte if starts_word(byte) => {
+                // As a document of its own a bare word is no JSON; beside fields it is a flaw.
+                let (value, is_json) = self.word();
+                if is_json || depth > 0 {
+                    self.repairs.json |= !is_json;
+                    return Some(value);
                 }
-                self.at = at.saturating_sub(1);
+                self.at = self.at.saturating_sub(1);
                 None
             }
             _ => None,
@@ -169,6 +174,7 @@ impl<'a> Reader<'a> {
     }
 
     fn members(&mut self, fields: &mut Map<String, Value>, depth: usize) -> Option<()> {
+        let mut repeated = BTreeSet::new();
         loop {
             self.space();
             if self.closes(b'}', fields.is_empty()) {
@@ -181,7 +187,21 @@ impl<'a> Reader<'a> {
             }
             self.space();
             let value = self.value(depth + 1)?;
-            fields.insert(name, value);
+            match fields.get_mut(&name) {
+                None => _ = fields.insert(name, value),
+                Some(earlier) => {
+                    // Where there is nothing, the other is meant.
+                    if earlier.is_null() {
+                        *earlier = value;
+                    } else if let Some(values) = earlier.as_array_mut().filter(|_| repeated.contains(&name)) {
+                        values.push(value);
+                    } else if *earlier != value && !value.is_null() {
+                        *earlier = Value::Array(vec![earlier.take(), value]);
+                        repeated.insert(name);
+                    }
+                    self.repairs.json = true;
+                }
+            }
             self.space();
             if !self.eat(b',') && self.peek() != Some(b'}') {
                 return None;
@@ -213,13 +233,14 @@ impl<'a> Reader<'a> {
         closes
     }
 
-    /// Passes over a value of any depth without recursion.
-    fn skip(&mut self) -> Option<Value> {
-        let mut open = 0_usize;
+    /// The texts, numbers and names of fields in a value of any depth, without recursion.
+    fn flat(&mut self) -> Option<Value> {
+        let (mut open, mut words) = (0_usize, Vec::new());
         self.repairs.json = true;
         loop {
             match self.peek()? {
-                b'"' => _ = self.string()?,
+                b'"' => words.push(Value::String(self.string()?)),
+                byte if starts_word(byte) => words.push(self.word().0),
                 byte => {
                     self.at += 1;
                     match byte {
@@ -230,13 +251,13 @@ impl<'a> Reader<'a> {
                 }
             }
             if open == 0 {
-                return Some(Value::Null);
+                return Some(Value::Array(words));
             }
         }
     }
 
-    /// A number or a bare word; `None` for one that JSON does not have. A whole number that fits no integer keeps its digits, as text: it may be an id.
-    fn word(&mut self) -> Option<Value> {
+    /// A number or a bare word, and whether JSON has it. What is no number that fits a double keeps its letters, as text: it may be an id.
+    fn word(&mut self) -> (Value, bool) {
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.' | '_');
         let rest = self.rest();
         let word = rest.get(..rest.find(|c| !is_part(c)).unwrap_or(rest.len())).unwrap_or_default();
@@ -248,17 +269,19 @@ impl<'a> Reader<'a> {
                 digits.starts_with(|c: char| c.is_ascii_digit()) && word.parse::<f64>().is_ok_and(f64::is_finite);
             if plain { serde_json::from_str::<Number>(word).ok() } else { None }
         };
-        let value = match word {
-            "true" => Some(Value::Bool(true)),
-            "false" => Some(Value::Bool(false)),
-            "null" => Some(Value::Null),
-            _ => match number() {
-                Some(number) if whole && !number.is_i64() && !number.is_u64() => Some(Value::String(word.to_owned())),
-                other => other.map(Value::Number),
-            },
-        };
         self.at += length;
-        value
+        match word {
+            "true" => (Value::Bool(true), true),
+            "false" => (Value::Bool(false), true),
+            "null" => (Value::Null, true),
+            "True" => (Value::Bool(true), false),
+            "False" => (Value::Bool(false), false),
+            _ if NOTHING.contains(&word) => (Value::Null, false),
+            _ => match number() {
+                Some(number) if !whole || number.is_i64() || number.is_u64() => (Value::Number(number), true),
+                number => (Value::String(word.to_owned()), number.is_some()),
+            },
+        }
     }
 
     fn string(&mut self) -> Option<String> {
@@ -322,6 +345,10 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn starts_word(byte: u8) -> bool {
+    matches!(byte, b'-' | b'+' | b'.') || byte.is_ascii_alphanumeric()
+}
+
 /// JSON in ASCII alone, which no queue refuses.
 #[must_use]
 pub fn ascii(json: &str) -> String {
@@ -364,8 +391,13 @@ mod tests {
         let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
         for (text, value, repairs) in [
             (r#"{"a":NaN}"#, json!({"a": null}), json),
-            (r#"{"a":-Infinity,"b":[1e999]}"#, json!({"a": null, "b": [null]}), json),
-            (r#"{"a":01,"b":.5,"c":0x10,"d":True}"#, json!({"a": null, "b": null, "c": null, "d": null}), json),
+            (r#"{"a":-Infinity,"b":[1e999]}"#, json!({"a": null, "b": ["1e999"]}), json),
+            (r#"{"a":01,"b":.5,"c":0x10,"d":True}"#, json!({"a": "01", "b": ".5", "c": "0x10", "d": true}), json),
+            (r#"{"a":vermin,"b":None}"#, json!({"a": "vermin", "b": null}), json),
+            (r#"{"a":1,"a":1}"#, json!({"a": 1}), json),
+            (r#"{"a":"x","b":0,"a":["y"],"a":{},"a":{}}"#, json!({"a": ["x", ["y"], {}, {}], "b": 0}), json),
+            (r#"{"a":[1],"a":[1],"a":[2]}"#, json!({"a": [[1], [2]]}), json),
+            (r#"{"a":null,"a":"x","a":null}"#, json!({"a": "x"}), json),
             ("\u{FEFF}{\"a\":1}", json!({"a": 1}), json),
             ("{\"a\":\"x\ny\"}", json!({"a": "x\ny"}), json),
             (r#"{"a":[1,],}"#, json!({"a": [1]}), json),
@@ -377,11 +409,22 @@ mod tests {
             (
                 &format!(r#"{{"a":{},"b":2}}"#, deep(100_000)),
                 {
-                    let mut nested = Value::Null;
+                    let mut nested = json!([1]);
                     for _ in 1..MAX_DEPTH {
                         nested = json!([nested]);
                     }
                     json!({"a": nested, "b": 2})
+                },
+                json,
+            ),
+            (
+                &format!(r#"{{"a":{}{{"x":["y",{{"z":vermin}},null]}}{}}}"#, "[".repeat(70), "]".repeat(70)),
+                {
+                    let mut nested = json!(["x", "y", "z", "vermin", null]);
+                    for _ in 1..MAX_DEPTH {
+                        nested = json!([nested]);
+                    }
+                    json!({"a": nested})
                 },
                 json,
             ),

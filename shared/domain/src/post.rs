@@ -47,6 +47,8 @@ pub struct Post {
 
 /// The most media that are kept of a post: no policy looks at more, and each takes room on the record.
 pub const MAX_MEDIA: usize = 100;
+/// Stands for the media that are not kept: nobody reads what is written about them.
+const PAST_THE_LAST: u32 = MAX_MEDIA as u32;
 
 /// Something attached to a post.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,8 +127,13 @@ impl About {
     /// What the fields of an event say.
     #[must_use]
     pub fn read(fields: &Map<String, Value>) -> Option<Self> {
+        let id = |value: &Value| PostId::try_from(digits(value)?).ok();
         Some(Self {
-            post_id: fields.get("post_id").and_then(digits)?.try_into().ok()?,
+            // Of several ids the last: most readers of JSON would have taken that one.
+            post_id: match fields.get("post_id")? {
+                Value::Array(ids) => ids.iter().rev().find_map(id)?,
+                one => id(one)?,
+            },
             revision: fields.get("revision").and_then(revision),
             author_id: fields.get("author_id").and_then(digits).and_then(|id| id.try_into().ok()),
         })
@@ -200,9 +207,11 @@ impl Post {
             Some(value) => digits(&value)
                 .ok_or_else(|| "must be a string or a number".to_owned())
                 .and_then(|id| PostId::try_from(id).map_err(|why| why.to_string()))
-                .map_err(|why| PostError::new(PostErrorKind::InvalidField, format!("`post_id` {why}")))?,
+                .map_err(|why| {
+                    PostError::new(PostErrorKind::InvalidField, format!("`post_id` {why}")).about(about.clone())
+                })?,
         };
-        let text = fields.words("text");
+        let text = fields.words("text", View::Text);
         let revision = fields.read("revision", |value| revision(&value));
         let text_ref = fields.address();
         let media = fields.media();
@@ -212,9 +221,9 @@ impl Post {
             revision_given: revision.is_some(),
             author_id: fields.read("author_id", |value| digits(&value)?.try_into().ok()),
             created_at: fields.read("created_at", |value| value.as_str()?.parse().ok()),
-            title: fields.words("title"),
-            spoiler_text: fields.words("spoiler_text"),
-            display_name: fields.words("display_name"),
+            title: fields.words("title", View::Title),
+            spoiler_text: fields.words("spoiler_text", View::SpoilerText),
+            display_name: fields.words("display_name", View::DisplayName),
             lang: fields.read("lang", word).filter(|tag| !tag.trim().is_empty()).map(|tag| tag.replace('_', "-")),
             surface: fields.read("surface", word),
             reply_to: fields
@@ -286,16 +295,6 @@ impl Post {
     }
 }
 
-impl Media {
-    fn to_value(&self) -> Value {
-        let optional = [("type", &self.kind), ("alt", &self.alt), ("etag", &self.etag)];
-        let mut fields = Map::from_iter([("uri".to_owned(), self.uri.as_str().into())]);
-        fields
-            .extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?.into()))));
-        Value::Object(fields)
-    }
-}
-
 impl Post {
     /// The post as one native event, which [`Post::parse`] reads back to the same. Its revision is given.
     #[must_use]
@@ -310,21 +309,39 @@ impl Post {
         put("revision", self.revision.get().into());
         put("author_id", self.author_id.as_ref().map(|author| author.as_str()).into());
         put("created_at", self.created_at.map(|instant| instant.to_string()).into());
-        put("text", self.text.as_deref().into());
-        // What could not be read stays unreadable on the way.
-        let unread = self.unread.contains(&View::TextRef).then_some(Value::Bool(true));
-        put("text_ref", self.text_ref.as_deref().map(Value::from).or(unread).into());
-        put("title", self.title.as_deref().into());
-        put("spoiler_text", self.spoiler_text.as_deref().into());
-        put("display_name", self.display_name.as_deref().into());
+        for (name, text, view) in [
+            ("text", &self.text, View::Text),
+            ("text_ref", &self.text_ref, View::TextRef),
+            ("title", &self.title, View::Title),
+            ("spoiler_text", &self.spoiler_text, View::SpoilerText),
+            ("display_name", &self.display_name, View::DisplayName),
+        ] {
+            put(name, self.written(text.as_deref(), view));
+        }
         put("lang", self.lang.as_deref().into());
         put("surface", self.surface.as_deref().into());
-        put(
-            "media",
-            if self.media.is_empty() { Value::Null } else { self.media.iter().map(Media::to_value).collect() },
-        );
+        let mut media: Vec<Value> = self.media.iter().zip(0..).map(|(media, place)| self.medium(media, place)).collect();
+        media.extend(self.unread.contains(&View::Alt(PAST_THE_LAST)).then_some(Value::Bool(true)));
+        put("media", if media.is_empty() { Value::Null } else { media.into() });
         let context = |reply_to: &String| serde_json::json!({ "reply_to": reply_to });
         put("context", self.reply_to.as_ref().map_or(Value::Null, context));
+        Value::Object(fields)
+    }
+
+    /// A text as the event has it. What could not be read stays unreadable on the way.
+    fn written(&self, text: Option<&str>, view: View) -> Value {
+        let unread = self.unread.contains(&view).then_some(Value::Bool(true));
+        text.map(Value::from).or(unread).into()
+    }
+
+    fn medium(&self, media: &Media, place: u32) -> Value {
+        let mut fields = Map::from_iter([("uri".to_owned(), media.uri.as_str().into())]);
+        let alt = self.written(media.alt.as_deref(), View::Alt(place));
+        for (name, value) in [("type", media.kind.as_deref().into()), ("alt", alt), ("etag", media.etag.as_deref().into())] {
+            if !value.is_null() {
+                fields.insert(name.to_owned(), value);
+            }
+        }
         Value::Object(fields)
     }
 }
@@ -371,14 +388,18 @@ impl Fields {
         value
     }
 
-    /// A text. Of another value, everything in it that a person could read counts, a line each.
-    fn words(&mut self, name: &str) -> Option<String> {
+    /// A text. Of another value, everything in it that a person could read counts, a line each; what holds something, and nothing that can
+    /// be read, is content that is unread.
+    fn words(&mut self, name: &str, view: View) -> Option<String> {
         match self.take(name)? {
             Value::String(text) => Some(text),
             other => {
                 self.note(name);
-                let mut lines = Vec::new();
+                let (mut lines, nothing) = (Vec::new(), is_nothing(&other));
                 collect_words(other, &mut lines);
+                if lines.is_empty() && !nothing {
+                    self.unread.push(view);
+                }
                 (!lines.is_empty()).then(|| lines.join("\n"))
             }
         }
@@ -389,9 +410,7 @@ impl Fields {
         let value = self.take("text_ref")?;
         match value {
             Value::String(uri) if !uri.trim().is_empty() => return Some(uri),
-            Value::String(_) | Value::Bool(false) => {}
-            Value::Array(ref elements) if elements.is_empty() => {}
-            Value::Object(ref fields) if fields.is_empty() => {}
+            other if is_nothing(&other) => {}
             _ => self.unread.push(View::TextRef),
         }
         self.note("text_ref");
@@ -405,20 +424,25 @@ impl Fields {
             Value::Array(items) => items,
             other => {
                 self.note("media");
-                match other {
-                    Value::String(uri) if !uri.is_empty() => vec![Value::String(uri)],
-                    Value::Object(item) if !item.is_empty() => vec![Value::Object(item)],
-                    _ => return Vec::new(),
+                if is_nothing(&other) || other == Value::from(0) {
+                    return Vec::new();
                 }
+                vec![other]
             }
         };
-        if items.len() > MAX_MEDIA || items.iter().any(Value::is_null) {
+        let count = items.len();
+        let mut items: Vec<_> = items.into_iter().filter(|item| !item.is_null()).collect();
+        if items.len() > MAX_MEDIA {
+            self.unread.push(View::Alt(PAST_THE_LAST));
+            items.truncate(MAX_MEDIA);
+        }
+        if items.len() < count {
             self.note("media");
         }
-        items.into_iter().filter(|item| !item.is_null()).take(MAX_MEDIA).map(|item| self.medium(item)).collect()
+        items.into_iter().zip(0..).map(|(item, place)| self.medium(item, place)).collect()
     }
 
-    fn medium(&mut self, item: Value) -> Media {
+    fn medium(&mut self, item: Value, place: u32) -> Media {
         let mut media = Media { uri: String::new(), kind: None, alt: None, etag: None };
         match item {
             Value::String(uri) => media.uri = uri,
@@ -426,8 +450,9 @@ impl Fields {
                 let mut fields = Self { fields: item, notes: BTreeSet::new(), unread: Vec::new() };
                 media.uri = fields.read("uri", string).unwrap_or_default();
                 media.kind = fields.read("type", string);
-                media.alt = fields.words("alt");
+                media.alt = fields.words("alt", View::Alt(place));
                 media.etag = fields.read("etag", string);
+                self.unread.append(&mut fields.unread);
                 if !fields.notes.is_empty() || media.uri.is_empty() {
                     self.note("media");
                 }
@@ -438,13 +463,27 @@ impl Fields {
     }
 }
 
-/// Everything in a value that a person could read: texts and numbers, in their order.
+/// Whether there is nothing in a value.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) | Value::Number(_) => false,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(elements) => elements.iter().all(is_nothing),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// Everything in a value that a person could read, in its order: texts, numbers and names of fields, which may be words like any other.
 fn collect_words(value: Value, lines: &mut Vec<String>) {
     match value {
         Value::String(text) => lines.push(text),
         Value::Number(number) => lines.push(number.to_string()),
         Value::Array(elements) => elements.into_iter().for_each(|element| collect_words(element, lines)),
-        Value::Object(fields) => fields.into_iter().for_each(|(_, value)| collect_words(value, lines)),
+        Value::Object(fields) => fields.into_iter().for_each(|(name, value)| {
+            lines.push(name);
+            collect_words(value, lines);
+        }),
         Value::Null | Value::Bool(_) => {}
     }
 }

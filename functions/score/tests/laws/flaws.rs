@@ -45,6 +45,8 @@ async fn a_flaw_beside_the_text_is_noted_and_the_text_decides() {
         (with(r#""revision":1.5"#), "field:revision"),
         (with(r#""revision":"first""#), "field:revision"),
         (with(r#""revision":99999999999999999999"#), "field:revision"),
+        (with(r#""revision":1,"revision":2"#), "field:revision"),
+        (with(r#""title":"a","title":"b""#), "field:title"),
         (with(r#""media":{}"#), "field:media"),
         (with(r#""media":5"#), "field:media"),
         (with(r#""surface":"ssssssssssssssssssssssssssssssssssss""#), "field:surface"),
@@ -95,6 +97,57 @@ async fn whatever_a_text_is_written_as_its_words_are_read() {
         let (_, record) = decided(post_with("p", json!({ "text": text }))).await;
         assert_eq!(record.decision, Decision::Hide, "{text}");
         assert_eq!(record.degraded, ["field:text"]);
+    }
+}
+
+/// Deep down, as the name of a field, without quotes, twice: what a person could read is read.
+#[tokio::test]
+async fn no_shape_hides_words() {
+    let deep = format!(r#"{}{{"a":["{HATEFUL}"]}}{}"#, "[".repeat(100), "]".repeat(100));
+    let field = |name: &str, value: &str| format!(r#"{{"post_id":"p","text":"{HARMLESS}","{name}":{value}}}"#);
+    for body in [
+        format!(r#"{{"post_id":"p","title":"{HARMLESS}","text":{deep}}}"#),
+        format!(r#"{{"post_id":"p","title":"{HARMLESS}","text":{{"{HATEFUL}":true}}}}"#),
+        format!(r#"{{"post_id":"p","text":"{HATEFUL}","text":"{HARMLESS}"}}"#),
+        format!(r#"{{"post_id":"p","text":"{HARMLESS}","text":"{HATEFUL}","text":"{HARMLESS}"}}"#),
+        field("title", &deep),
+        field("spoiler_text", &format!(r#"[[],{{"{HATEFUL}":[]}}]"#)),
+        field("media", &format!(r#"[{{"uri":"s3://b/k","alt":{deep}}}]"#)),
+        field("media", &format!(r#"{{"uri":"s3://b/k","alt":"{HATEFUL}","alt":"{HARMLESS}"}}"#)),
+    ] {
+        let (_, record) = decided(body.clone()).await;
+        assert_eq!(record.decision, Decision::Hide, "{body}");
+        assert!(record.degraded.iter().any(|note| note.starts_with("field:")), "{:?}", record.degraded);
+    }
+}
+
+/// What stands in the place of content and says nothing to a reader, beside content that is harmless.
+#[tokio::test]
+async fn content_of_no_readable_shape_goes_to_a_person() {
+    let many = json!(vec![json!({ "uri": "s3://b/k" }); 101]).to_string();
+    for (name, value, unread) in [
+        ("text", "true", "text"),
+        ("text", "[[true]]", "text"),
+        ("title", "true", "title"),
+        ("spoiler_text", "[false,true]", "spoiler_text"),
+        ("display_name", "true", "display_name"),
+        ("text_ref", "17", "text_ref"),
+        ("media", r#"[null,{"uri":"s3://b/k"},{"uri":"s3://b/k","alt":true}]"#, "alt:1"),
+        ("media", &many, "alt:100"),
+    ] {
+        let beside = if name == "title" { "text" } else { "title" };
+        let (world, record) = decided(format!(r#"{{"post_id":"p","{beside}":"{HARMLESS}","{name}":{value}}}"#)).await;
+        assert_eq!(record.decision, Decision::Review, "{name}: {value}");
+        assert_eq!(record.content.unread, [unread], "{name}: {value}");
+        assert_eq!(world.sent().0, [task_id("p")]);
+    }
+    // Where there is nothing, nothing is unread; an empty text is decided like any other.
+    for (name, value) in
+        [("text", "NaN"), ("text", "false"), ("title", "[[]]"), ("spoiler_text", "{}"), ("media", "0"), ("text", r#""""#)]
+    {
+        let beside = if name == "title" { "text" } else { "title" };
+        let (_, record) = decided(format!(r#"{{"post_id":"p","{beside}":"{HARMLESS}","{name}":{value}}}"#)).await;
+        assert_eq!((record.decision, record.content.unread), (Decision::Approve, Vec::new()), "{name}: {value}");
     }
 }
 

@@ -33,7 +33,7 @@ fn nameless() -> Vec<Poison> {
         ("invalid_field", post_with("", json!({ "text": "x" })).into(), None),
         ("invalid_field", r#"{"post_id":"bad\ud83d","text":"x"}"#.into(), None),
         ("invalid_field", post_with("bad\u{FFFF}", json!({ "text": "x" })).into(), None),
-        ("invalid_field", json!({ "post_id": ["bad"], "text": "x" }).to_string().into(), None),
+        ("invalid_field", json!({ "post_id": {"id": "bad"}, "text": "x" }).to_string().into(), None),
         ("object_missing", notification(CONTENT, "absent.json").into(), None),
         ("too_large", notification(CONTENT, "huge.json").into(), None),
         ("bucket_not_allowed", notification("elsewhere", "a.json").into(), None),
@@ -55,6 +55,15 @@ fn named() -> Vec<Poison> {
         ("missing_field", format!(r#"{{"post_id":"bad","text":{}}}"#, nested()).into(), None),
         ("missing_field", json!({ "detail-type": "t", "detail": { "post_id": "bad" } }).to_string().into(), None),
         ("invalid_field", json!({ "specversion": "7", "data": { "post_id": "bad" } }).to_string().into(), None),
+        ("invalid_field", r#"{"post_id":"good","text":"x","post_id":"bad"}"#.into(), None),
+        ("invalid_field", json!({ "post_id": ["bad"], "text": "x" }).to_string().into(), None),
+        (
+            "invalid_field",
+            json!({ "specversion": "1.0", "data": { "post_id": "bad", "text": "x" }, "data_base64": "e30=" })
+                .to_string()
+                .into(),
+            None,
+        ),
         ("invalid_json", notification(CONTENT, "cut.json").into(), Some(cut.as_bytes().to_vec())),
         ("invalid_utf8", notification(CONTENT, "latin-1.json").into(), Some(LATIN_1.to_vec())),
         ("panic", post("bad", &format!("before {PANICS} after")).into(), None),

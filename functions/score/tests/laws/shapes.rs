@@ -167,6 +167,47 @@ async fn envelopes_that_people_send_are_opened() {
     assert_eq!(world.objects_under("").await, Vec::<String>::new());
 }
 
+/// A post that is an envelope besides: both are public.
+#[tokio::test]
+async fn a_post_around_a_post_hides_neither() {
+    let inner = |id: &str| json!({ "post_id": id, "text": HATEFUL });
+    for (number, envelope) in [
+        json!({ "specversion": "1.0", "data": inner("inner") }),
+        json!({ "detail-type": "post", "detail": inner("inner") }),
+        json!({ "detail-type": "post", "detail": inner("inner").to_string() }),
+        json!({ "Type": "Notification", "Message": inner("inner").to_string() }),
+        json!({ "Records": [{ "s3": { "bucket": { "name": CONTENT }, "object": { "key": "inner" } } }] }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = Arc::new(World::default());
+        world.keeps(CONTENT, "inner", inner("inner").to_string()).await;
+        let mut body: Value = serde_json::from_str(&post("outer", HARMLESS)).unwrap();
+        body.as_object_mut().unwrap().extend(envelope.as_object().unwrap().clone());
+        assert_eq!(deliver(&app(&world), &[body.to_string()]).await, Vec::<usize>::new());
+        let decision = |id| world.record(id, 1).map(|record| record.decision);
+        assert_eq!(
+            (decision("outer"), decision("inner")),
+            (Some(Decision::Approve), Some(Decision::Hide)),
+            "number {number}"
+        );
+        assert_eq!(world.objects_under("quarantine/").await, Vec::<String>::new(), "number {number}");
+    }
+    // An envelope whose post cannot be decided names it; other fields are nobody's business.
+    let world = Arc::new(World::default());
+    let bodies = [
+        post_with("outer", json!({ "text": HARMLESS, "detail-type": "t", "detail": { "post_id": "inner" } })),
+        post_with("other", json!({ "text": HARMLESS, "Type": "Notification", "Message": "hello", "detail": inner("quoted") })),
+    ];
+    assert_eq!(deliver(&app(&world), &bodies).await, Vec::<usize>::new());
+    let decision = |id| world.record(id, 1).map(|record| record.decision);
+    assert_eq!(
+        ["outer", "inner", "other", "quoted"].map(decision),
+        [Some(Decision::Approve), Some(Decision::Review), Some(Decision::Approve), None]
+    );
+}
+
 #[tokio::test]
 async fn what_s3_says_about_deletions_and_folders_is_ignored() {
     let world = Arc::new(World::default());
