@@ -22,7 +22,7 @@ pub enum RegistryCommand {
     /// Checks a model or a policy or both, puts them into the stack's bucket, and makes them live: functions take them up
     /// within about a minute. What is not named stays as it is live; where nothing is, the bundled one is taken.
     Publish(PublishArgs),
-    /// Makes live again what was live before.
+    /// Makes live again what was live before. A rollback is a version too: a second one returns to where the first began.
     Rollback(RollbackArgs),
     /// Shows what is live and what was, the newest first.
     History {

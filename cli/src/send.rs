@@ -8,6 +8,7 @@ use crate::terminal::{line, say};
 use clap::Args;
 use domain::policy::Decision;
 use domain::{Adviser, Consulted, DecisionRecord, MAX_POST_BYTES, Post, PostId, Revision, ScoreState, sha256_hex};
+use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -15,7 +16,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use store::{DecisionStore, Message, ObjectStore, Queue};
+use store::{DecisionStore, History, Message, ObjectStore, Queue, StoreError};
 
 /// Sends native posts (JSON Lines) to the stack's queue, waits until each is decided for good or in quarantine, and says what
 /// became of them. A decision that waits for a second opinion is not one yet.
@@ -36,10 +37,13 @@ pub struct SendArgs {
 
 /// Messages between two steps of the progress bar.
 const MESSAGES_A_STEP: usize = 200;
+/// Posts that are looked up at once.
+const AT_ONCE: usize = 16;
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(300);
 
-type Key = (PostId, Revision);
+/// A post, and its revision where the line says one. Where it does not, the newest decision counts: other content is the next revision.
+type Key = (PostId, Option<Revision>);
 type Records = BTreeMap<Key, DecisionRecord>;
 
 /// What a file holds.
@@ -50,7 +54,7 @@ struct Batch {
     keys: Vec<Key>,
     /// The beginning of each post's text, for the table.
     texts: HashMap<Key, String>,
-    /// Digests of lines that are no posts: they should end in quarantine.
+    /// Digests of lines that cannot be read as posts: they should end in quarantine; those with an id are decided `review` besides.
     rejects: BTreeSet<String>,
     /// Lines that no queue takes: not UTF-8, or over 1 MiB.
     unsendable: usize,
@@ -92,7 +96,7 @@ fn read(file: &Path, texts: bool) -> Result<Batch, Failure> {
         };
         match Post::parse(body.as_bytes()) {
             Ok(post) => {
-                let key = (post.post_id, post.revision);
+                let key = (post.post_id, post.revision_given.then_some(post.revision));
                 if texts && let Some(text) = post.text {
                     batch.texts.insert(key.clone(), excerpt(&text));
                 }
@@ -125,13 +129,22 @@ async fn send(stack: &Stack, batch: &Batch) -> Result<(), Failure> {
 
 async fn decided(store: &impl DecisionStore, keys: &[Key]) -> Result<Records, Failure> {
     let mut records = Records::new();
-    for chunk in keys.chunks(MESSAGES_A_STEP) {
-        for (key, found) in chunk.iter().zip(store.get(chunk, soon()).await) {
+    let given: Vec<_> = keys.iter().filter_map(|(post, revision)| Some((post.clone(), (*revision)?))).collect();
+    for chunk in given.chunks(MESSAGES_A_STEP) {
+        for ((post, revision), found) in chunk.iter().zip(store.get(chunk, soon()).await) {
             if let Some(record) = found? {
-                records.insert(key.clone(), record);
+                records.insert((post.clone(), Some(*revision)), record);
             }
         }
     }
+    let newest = keys.iter().filter(|(_, revision)| revision.is_none()).map(async |key| {
+        let History { records, tombstones } = store.of_post(&key.0, soon()).await?;
+        let erased = tombstones.iter().map(|(revision, _)| *revision).max();
+        let last = records.into_iter().next_back().filter(|record| Some(record.revision) > erased);
+        Ok::<_, StoreError>(last.map(|record| (key.clone(), record)))
+    });
+    let newest: Vec<_> = stream::iter(newest).buffer_unordered(AT_ONCE).try_collect().await?;
+    records.extend(newest.into_iter().flatten());
     Ok(records)
 }
 
@@ -233,16 +246,15 @@ fn table(batch: &Batch, records: &Records) {
 
 fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize, elapsed: Duration) -> ExitCode {
     let count = |decision| after.values().filter(|record| record.decision == decision).count();
-    let fresh: Vec<_> = after.iter().filter(|(key, _)| !before.contains_key(*key)).collect();
+    let same = |key: &Key, now: &DecisionRecord| before.get(key).filter(|then| then.revision == now.revision);
+    let fresh: Vec<_> = after.iter().filter(|(key, now)| same(key, now).is_none()).collect();
     // A provisional decision is there to be replaced.
-    let changed = before
-        .iter()
-        .filter(|(key, record)| !record.provisional && after.get(*key).is_some_and(|now| now != *record))
-        .count();
+    let changed =
+        after.iter().filter(|(key, now)| same(key, now).is_some_and(|then| !then.provisional && then != *now)).count();
     let lost = batch.keys.len() - after.len();
     let waiting = after.values().filter(|record| record.provisional).count();
     say!(
-        "{} messages sent in {:.1} s for {} posts, {} lines that are no posts{}",
+        "{} messages sent in {:.1} s for {} posts, {} lines that cannot be read as posts{}",
         batch.bodies.len(),
         elapsed.as_secs_f64(),
         batch.keys.len(),
@@ -256,7 +268,7 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
     say!(
         "{} decided now, {} before, {} of those changed: {} approve, {} review, {} hide",
         fresh.len(),
-        before.len(),
+        after.len() - fresh.len(),
         changed,
         count(Decision::Approve),
         count(Decision::Review),
@@ -267,7 +279,7 @@ fn summary(batch: &Batch, before: &Records, after: &Records, lost_rejects: usize
     if let Some(opinions) = opinions(after) {
         say!("{}", line(&opinions));
     }
-    say!("{lost} posts lost, {lost_rejects} of {} lines that are no posts not in quarantine", batch.rejects.len());
+    say!("{lost} posts lost, {lost_rejects} of {} unreadable lines not in quarantine", batch.rejects.len());
     if waiting > 0 {
         say!(
             "{waiting} posts still wait for their second opinion: see `moderato tail escalations` and the escalate function's log"
@@ -329,7 +341,7 @@ mod tests {
             model: None,
         });
         assert_eq!(told(&record), "no lambda: late");
-        let records = Records::from([((record.post_id.clone(), record.revision), record.clone())]);
+        let records = Records::from([((record.post_id.clone(), None), record.clone())]);
         assert_eq!(opinions(&records).as_deref(), Some("second opinions: 1 no lambda: late"));
         (record.second_opinion, record.provisional) = (None, true);
         assert_eq!(told(&record), "waits");

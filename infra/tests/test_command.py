@@ -44,11 +44,25 @@ def test_a_file_sent_twice_changes_nothing(published, tmp_path):
     assert published.waiting("POSTS_DLQ_URL") == 0
 
 
+def test_an_edit_without_a_revision_is_told_as_decided_now(published, tmp_path):
+    path, ids = posts(tmp_path, [CALM] * 3)
+    moderato(published, "send", str(path))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1]["text"] = HATE
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = moderato(published, "send", str(path), "--table")
+    assert "1 decided now, 2 before, 0 of those changed: 2 approve, 0 review, 1 hide" in told
+    assert [line.split()[2] for line in told.splitlines()[1:4]] == ["approve", "hide", "approve"]
+    assert published.decision(ids[1], 2)["decision"] == "hide"
+    # The same edit again is known.
+    assert "0 decided now, 3 before, 0 of those changed: 2 approve, 0 review, 1 hide" in moderato(published, "send", str(path))
+
+
 def test_a_line_that_is_no_post_ends_in_quarantine(published, tmp_path):
     path, _ = posts(tmp_path, [CALM])
     body = f"no post {uuid.uuid4()}"
     path.write_text(path.read_text() + body + "\n")
-    assert "0 posts lost, 0 of 1 lines that are no posts not in quarantine" in moderato(published, "send", str(path))
+    assert "0 posts lost, 0 of 1 unreadable lines not in quarantine" in moderato(published, "send", str(path))
     kept = [json.loads(line) for line in moderato(published, "tail", "quarantine", "--limit", "10000").splitlines()]
     (mine,) = [item for item in kept if item["bytes"] == len(body) and body in moderato(published, "show", item["sha256"])]
     assert mine["kind"] == "invalid_json"

@@ -194,7 +194,7 @@ def test_an_erasure_that_was_killed_is_finished_by_the_next(published):
     assert counts(erase(stack, "--author", person.author))["decisions"] == 0
 
 
-def test_a_post_is_erased_and_its_author_is_not(published):
+def test_a_post_is_erased_and_its_author_is_not(published, tmp_path):
     stack, person = published, Person()
     stack.send([person.post("one", HATE), person.post("one", CALM, revision=3), person.post("two")])
     for number, revision in (("one", 1), ("one", 3), ("two", 1)):
@@ -204,6 +204,10 @@ def test_a_post_is_erased_and_its_author_is_not(published):
     assert receipt["subject"] == "post" and counts(receipt)["decisions"] == 2
     assert "was erased" in moderato(stack, "show", f"{person.name}-one")
     assert "author_id" in stack.decision(f"{person.name}-two")
+    # What is posted anew under its id is another revision, and is told as such.
+    anew = tmp_path / "anew.jsonl"
+    anew.write_text(person.post("one", HATE) + "\n")
+    assert "1 decided now, 0 before, 0 of those changed: 0 approve, 0 review, 1 hide" in moderato(stack, "send", str(anew))
 
 
 def test_without_a_terminal_nothing_is_erased_unasked(published):

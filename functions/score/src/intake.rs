@@ -330,7 +330,10 @@ fn cloud_event(mut fields: Map<String, Value>, repairs: Repairs) -> Result<Vec<I
     match (data, fields.remove("data_base64").filter(|data| !data.is_null())) {
         (Some(data), Some(_)) => {
             let about = data.as_object().and_then(about);
-            Err(Reject { about, ..reject(PostErrorKind::InvalidField, "the CloudEvent has both `data` and `data_base64`") })
+            Err(Reject {
+                about,
+                ..reject(PostErrorKind::InvalidField, "the CloudEvent has both `data` and `data_base64`")
+            })
         }
         (Some(data @ Value::Object(_)), _) => post(data, repairs),
         (Some(Value::String(data)), _) => post_in_text(&data, repairs),
@@ -345,9 +348,7 @@ fn cloud_event(mut fields: Map<String, Value>, repairs: Repairs) -> Result<Vec<I
             })?;
             post_in_text(text, repairs)
         }
-        (None, None) => {
-            Err(reject(PostErrorKind::MissingField, "`data` of the CloudEvent is required"))
-        }
+        (None, None) => Err(reject(PostErrorKind::MissingField, "`data` of the CloudEvent is required")),
         _ => Err(reject(PostErrorKind::InvalidField, "`data` of the CloudEvent must be a post")),
     }
 }

@@ -320,7 +320,8 @@ impl Post {
         }
         put("lang", self.lang.as_deref().into());
         put("surface", self.surface.as_deref().into());
-        let mut media: Vec<Value> = self.media.iter().zip(0..).map(|(media, place)| self.medium(media, place)).collect();
+        let mut media: Vec<Value> =
+            self.media.iter().zip(0..).map(|(media, place)| self.medium(media, place)).collect();
         media.extend(self.unread.contains(&View::Alt(PAST_THE_LAST)).then_some(Value::Bool(true)));
         put("media", if media.is_empty() { Value::Null } else { media.into() });
         let context = |reply_to: &String| serde_json::json!({ "reply_to": reply_to });
@@ -337,7 +338,9 @@ impl Post {
     fn medium(&self, media: &Media, place: u32) -> Value {
         let mut fields = Map::from_iter([("uri".to_owned(), media.uri.as_str().into())]);
         let alt = self.written(media.alt.as_deref(), View::Alt(place));
-        for (name, value) in [("type", media.kind.as_deref().into()), ("alt", alt), ("etag", media.etag.as_deref().into())] {
+        for (name, value) in
+            [("type", media.kind.as_deref().into()), ("alt", alt), ("etag", media.etag.as_deref().into())]
+        {
             if !value.is_null() {
                 fields.insert(name.to_owned(), value);
             }

@@ -393,3 +393,28 @@ fn planted_faults_in_policies_are_refused() {
     ];
     JsonSchema::read("policy").plant(&full_policy(), table, policy_refused);
 }
+
+proptest! {
+    /// What a post says, and what of it nobody could read, is the same after it was written for another function and read there.
+    #[test]
+    fn a_post_comes_through_another_message_unchanged(picks in proptest::collection::vec(0usize..12, 12), media in 0usize..103) {
+        let values = |pick: usize| {
+            [
+                json!(null), json!("words"), json!(""), json!(" "), json!(7), json!(1.5), json!(true), json!(false), json!([]),
+                json!([[true]]), json!({"uri": "s3://b/k", "alt": true}), json!(["a", {"b": ["s3://b/c", 3]}]),
+            ][pick].clone()
+        };
+        let mut event = json!({"post_id": "p", "display_name": "d"});
+        let names = ["text", "text_ref", "title", "spoiler_text", "display_name", "lang", "surface", "context", "author_id", "created_at", "revision"];
+        for (name, pick) in names.iter().zip(&picks) {
+            event[*name] = values(*pick);
+        }
+        event["media"] = if media == 0 { values(picks[11]) } else { vec![values(picks[11]); media].into() };
+        if let Ok(mut post) = Post::parse(event.to_string().as_bytes()) {
+            let read = Post::parse(post.to_value().to_string().as_bytes()).map(|mut read| { read.notes.clear(); read });
+            post.notes.clear();
+            post.revision_given = true;
+            prop_assert!(read.is_ok_and(|read| read == post), "{event}");
+        }
+    }
+}

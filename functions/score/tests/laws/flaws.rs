@@ -142,9 +142,14 @@ async fn content_of_no_readable_shape_goes_to_a_person() {
         assert_eq!(world.sent().0, [task_id("p")]);
     }
     // Where there is nothing, nothing is unread; an empty text is decided like any other.
-    for (name, value) in
-        [("text", "NaN"), ("text", "false"), ("title", "[[]]"), ("spoiler_text", "{}"), ("media", "0"), ("text", r#""""#)]
-    {
+    for (name, value) in [
+        ("text", "NaN"),
+        ("text", "false"),
+        ("title", "[[]]"),
+        ("spoiler_text", "{}"),
+        ("media", "0"),
+        ("text", r#""""#),
+    ] {
         let beside = if name == "title" { "text" } else { "title" };
         let (_, record) = decided(format!(r#"{{"post_id":"p","{beside}":"{HARMLESS}","{name}":{value}}}"#)).await;
         assert_eq!((record.decision, record.content.unread), (Decision::Approve, Vec::new()), "{name}: {value}");

@@ -198,7 +198,10 @@ async fn a_post_around_a_post_hides_neither() {
     let world = Arc::new(World::default());
     let bodies = [
         post_with("outer", json!({ "text": HARMLESS, "detail-type": "t", "detail": { "post_id": "inner" } })),
-        post_with("other", json!({ "text": HARMLESS, "Type": "Notification", "Message": "hello", "detail": inner("quoted") })),
+        post_with(
+            "other",
+            json!({ "text": HARMLESS, "Type": "Notification", "Message": "hello", "detail": inner("quoted") }),
+        ),
     ];
     assert_eq!(deliver(&app(&world), &bodies).await, Vec::<usize>::new());
     let decision = |id| world.record(id, 1).map(|record| record.decision);
