@@ -53,7 +53,7 @@ def test_an_edit_without_a_revision_is_told_as_decided_now(published, tmp_path):
     told = moderato(published, "send", str(path), "--table")
     assert "1 decided now, 2 before, 0 of those changed: 2 approve, 0 review, 1 hide" in told
     assert [line.split()[2] for line in told.splitlines()[1:4]] == ["approve", "hide", "approve"]
-    assert published.decision(ids[1], 2)["decision"] == "hide"
+    assert published.decision(ids[1], 2)["decision"]["S"] == "hide"
     # The same edit again is known.
     assert "0 decided now, 3 before, 0 of those changed: 2 approve, 0 review, 1 hide" in moderato(published, "send", str(path))
 
