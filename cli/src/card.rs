@@ -66,6 +66,7 @@ struct Source {
     corpus: &'static str,
     file: &'static str,
     sha256: String,
+    licence: &'static str,
     positive: &'static str,
     split: &'static str,
     training: Training,
@@ -140,13 +141,14 @@ const LIMITS: [&str; 8] = [
     "Weights are sums over hashed buckets; two n-grams may share one. An explanation names words that raised the score, not reasons.",
 ];
 
-const CASCADE_LIMITS: [&str; 7] = [
+const CASCADE_LIMITS: [&str; 8] = [
     "English only. It reads sentences rather than words, and still misreads sarcasm, quotation and context that it cannot see.",
     "Trained on tweets, Gab, Reddit and Stormfront posts of 2017 to 2021 and on sentences of our own; newer words are unknown to it.",
     "The corpora do not agree on what hate is: EDOS counts all sexism, Davidson 2017 leaves much of it out, which the differing recall shows.",
     "Calibrated on the pooled validation rows, of which a fifth is positive. On a platform where hate is rarer the probabilities are too high: calibrate again on its own posts.",
-    "Calibration and the bound of the first stage were fitted on the rows that the figures are measured on (four numbers), and passes, weights and the averaging were chosen on them: expect somewhat less on unseen posts.",
+    "Calibration and the bound of the first stage were fitted on the rows that the figures are measured on (six numbers; one puts the share of harmless posts that come to a person where it was before), and passes, weights and the averaging were chosen on them: expect somewhat less on unseen posts.",
     "The second phase of training was designed after seeing which harmless twins of our evasions were not approved, and the first stage's loss after seeing a behaviour below its floor: neither suite is a blind test any more.",
+    "Sentences are read by themselves as well: hate that is quoted and condemned may come to a person for it, and a text of many sentences more often than one.",
     "An explanation says which words the score would fall without, not why the post is hateful.",
 ];
 
@@ -154,7 +156,7 @@ const CASCADE_LIMITS: [&str; 7] = [
 pub fn make(
     trained: &Trained,
     data: &Path,
-    corpora: &[Corpus],
+    corpora: &[(&Corpus, &Vec<Example>)],
     recipe: &Recipe,
     bands: &[Band],
     seconds: u64,
@@ -163,7 +165,7 @@ pub fn make(
     let mut sources = Vec::new();
     let mut validation = BTreeMap::new();
     let mut pool = Vec::new();
-    for (corpus, examples) in corpora.iter().zip(&trained.examples) {
+    for (corpus, examples) in corpora {
         sources.push(source(corpus, examples, data)?);
         let held: Vec<_> = examples.iter().filter(|example| example.part == Part::Validation).collect();
         if held.is_empty() {
@@ -223,6 +225,7 @@ fn source(corpus: &Corpus, examples: &[Example], data: &Path) -> Result<Source, 
         corpus: corpus.name,
         file: corpus.file,
         sha256: domain::sha256_hex(&bytes),
+        licence: corpus.licence,
         positive: corpus.positive,
         split: corpus.split,
         training: corpus.training,
@@ -392,14 +395,15 @@ impl Card {
         )?;
         writeln!(
             out,
-            "| corpus | positive | split | train | validation | test, not looked at | SHA-256 of the file |"
+            "| corpus | licence | positive | split | train | validation | test, not looked at | SHA-256 of the file |"
         )?;
-        writeln!(out, "|---|---|---|---|---|---|---|")?;
+        writeln!(out, "|---|---|---|---|---|---|---|---|")?;
         for source in &self.data {
             writeln!(
                 out,
-                "| {} | {} | {} | {} | {} | {} | `{}` |",
+                "| {} | {} | {} | {} | {} | {} | {} | `{}` |",
                 source.corpus,
+                source.licence,
                 source.positive,
                 source.split,
                 source.train.rows,
@@ -418,7 +422,8 @@ impl Card {
         if !runs.is_empty() {
             writeln!(
                 out,
-                "## The transformer's training\n\nWhat serves is the mean of the weights of these checkpoints (infra/training). How much single seeds differ is in \
+                "## The transformer's training\n\nWhat serves is the mean of the weights of the checkpoints of training and hardening, trained on in the passes over parts of texts; before each of these but the \
+                 first, weights are averaged again (infra/training/job.py). How much single seeds differ is in \
                  `seeds.json`, what 8 bits change in `precision.json`, where they are beside this card.\n\n| seed | phase | passes | steps | texts a \
                  pass | of our own | minutes | on |\n|---|---|---|---|---|---|---|---|"
             )?;

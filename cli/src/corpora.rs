@@ -60,6 +60,8 @@ pub struct Corpus {
     pub name: &'static str,
     /// Its file in the data folder.
     pub file: &'static str,
+    /// Under which licence it is published, as its repository says.
+    pub licence: &'static str,
     /// What its positive class is, in words.
     pub positive: &'static str,
     /// How its parts were made, in words.
@@ -108,6 +110,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "hatexplain-train",
         file: "hatexplain_train_text_label.csv.gz",
+        licence: "MIT",
         positive: "majority says hatespeech",
         split: "official training posts",
         pooled: true,
@@ -121,6 +124,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "hatexplain",
         file: "hatexplain_val_full.csv.gz",
+        licence: "MIT",
         positive: "majority says hatespeech",
         split: "official validation posts",
         pooled: true,
@@ -135,6 +139,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "davidson",
         file: "davidson_2017_labeled_tweets.csv.gz",
+        licence: "MIT",
         positive: "class 0, hate",
         split: "by hash",
         pooled: true,
@@ -149,6 +154,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "hatemoji",
         file: "hatemojibuild.csv.gz",
+        licence: "CC BY 4.0",
         positive: "label_gold 1",
         split: "official",
         pooled: true,
@@ -161,6 +167,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "stormfront",
         file: "stormfront_vicomtech.csv.gz",
+        licence: "CC BY-SA 3.0 ES",
         positive: "hate; relation and skipped rows are left out",
         split: "official test sample kept; of the official training sample one tenth, by hash, is validation; rows in neither sample by hash",
         pooled: true,
@@ -183,6 +190,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "edos",
         file: "edos_sexism.csv.gz",
+        licence: "CC0 1.0",
         positive: "sexist",
         split: "official",
         pooled: true,
@@ -195,6 +203,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "identity-templates",
         file: "conversationai_en_identity_templates.csv.gz",
+        licence: "CC BY 4.0",
         positive: "toxic",
         split: "by hash",
         pooled: false,
@@ -208,6 +217,7 @@ pub const CORPORA: [Corpus; 8] = [
     Corpus {
         name: "surge",
         file: "surge_toxicity_1k.csv.gz",
+        licence: "MIT",
         positive: "toxic, which is wider than hate",
         split: "by hash",
         pooled: false,
@@ -218,6 +228,147 @@ pub const CORPORA: [Corpus; 8] = [
         },
     },
 ];
+
+/// Corpora of the second turn: everyday English, for false alarms and for the gate; implicit hate, misogyny, counter-speech. The n-gram
+/// baseline is not trained on them, nor is anything calibrated on them; both stages of the cascade are trained on them.
+pub const EVERYDAY: [Corpus; 10] = [
+    Corpus {
+        read: |row| example(row.get("text")?, false, official(row.get("split")?), Vec::new()),
+        ..everyday(
+            "goemotions",
+            "goemotions_reddit.csv.gz",
+            "Apache-2.0",
+            "none: everyday posts",
+            "official",
+            Training { step: 3, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| match row.get("toxic")? {
+            "0" => example(row.get("text")?, false, part_by_hash(row.get("text")?), Vec::new()),
+            _ => Ok(None),
+        },
+        ..everyday(
+            "talk",
+            "wikipedia_talk_context_20k.csv.gz",
+            "Apache-2.0; texts of Wikipedia, CC BY-SA",
+            "none: what nobody called toxic",
+            "by hash",
+            Training { step: 2, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| {
+            let text = row.get("text")?;
+            let found = example(text, row.get("identity_hate")? == "1", part_by_hash(text), Vec::new())?;
+            let offensive = row.get("toxic")? == "1";
+            Ok(found.map(|e| Example { class: offensive.then_some(Class::Offensive).filter(|_| !e.positive), ..e }))
+        },
+        ..everyday(
+            "jigsaw",
+            "jigsaw_toxic_comments_20k.csv.gz",
+            "CC0 1.0; texts of Wikipedia, CC BY-SA 3.0",
+            "identity_hate",
+            "by hash",
+            Training { weight: 0.7, step: 2, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, row.get("label")? == "hate", part_by_hash(row.get("text")?), Vec::new()),
+        ..everyday(
+            "implicit",
+            "implicit_hate_subset.csv.gz",
+            "MIT",
+            "implicit hate",
+            "by hash",
+            Training { weight: 0.6, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| {
+            example(row.get("text")?, row.get("level_1")? == "Misogynistic", official(row.get("split")?), Vec::new())
+        },
+        ..everyday(
+            "misogyny",
+            "online_misogyny_reddit.csv.gz",
+            "MIT",
+            "misogynistic",
+            "official",
+            Training { weight: 0.8, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| match row.get("kind")? {
+            "neutral" => example(row.get("text")?, false, part_by_hash(row.get("pair")?), Vec::new()),
+            _ => Ok(None),
+        },
+        ..everyday(
+            "paradetox",
+            "paradetox_pairs.csv.gz",
+            "CC0 1.0",
+            "none: the kinder half of each pair",
+            "by hash of the pair",
+            Training { step: 3, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, false, part_by_hash(row.get("text")?), Vec::new()),
+        ..everyday(
+            "counterspeech",
+            "counterspeech_gbv.csv.gz",
+            "Apache-2.0",
+            "none: counter-speech",
+            "by hash",
+            Training::ALL,
+        )
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, false, official(row.get("split")?), Vec::new()),
+        ..everyday(
+            "banking",
+            "banking77.csv.gz",
+            "CC BY 4.0",
+            "none: questions to a bank",
+            "official",
+            Training { step: 7, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| {
+            example(row.get("text")?, false, official(row.get("split")?.trim_start_matches("oos_")), Vec::new())
+        },
+        ..everyday(
+            "clinc",
+            "clinc150.csv.gz",
+            "CC BY 3.0",
+            "none: commands to an assistant",
+            "official",
+            Training { step: 8, ..Training::ALL },
+        )
+    },
+    Corpus {
+        read: |row| example(row.get("text")?, false, part_by_hash(row.get("text")?), Vec::new()),
+        ..everyday(
+            "sms",
+            "sms_spam.csv.gz",
+            "\"free for all purposes\"",
+            "none: short messages",
+            "by hash",
+            Training { step: 2, ..Training::ALL },
+        )
+    },
+];
+
+const fn everyday(
+    name: &'static str,
+    file: &'static str,
+    licence: &'static str,
+    positive: &'static str,
+    split: &'static str,
+    training: Training,
+) -> Corpus {
+    Corpus { name, file, licence, positive, split, pooled: false, training, read: |_| Ok(None) }
+}
 
 fn hatexplain_class(row: &Record) -> Option<Class> {
     class(row.get("label").ok()?, ["hatespeech", "offensive", "normal"])
@@ -230,7 +381,7 @@ fn example(text: &str, positive: bool, part: Part, slices: Vec<String>) -> Resul
 fn official(split: &str) -> Part {
     match split {
         "train" => Part::Train,
-        "dev" => Part::Validation,
+        "dev" | "val" => Part::Validation,
         _ => Part::Test,
     }
 }

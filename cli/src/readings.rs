@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::corpora::{self, CORPORA, Class, HeldOut, Part};
+use crate::corpora::{self, CORPORA, Class, EVERYDAY, HeldOut, Part};
 use crate::dataset::DataError;
 use crate::terminal::lines;
 
@@ -59,11 +59,13 @@ struct Row<'a> {
 
 /// Prints every row of every corpus.
 pub fn corpora(args: &CorporaArgs) -> Result<ExitCode, ReadingsError> {
-    let mut all = CORPORA.iter().map(|corpus| corpus.load(&args.data)).collect::<Result<Vec<_>, _>>()?;
+    let there = EVERYDAY.iter().filter(|corpus| args.data.join(corpus.file).exists());
+    let corpora: Vec<_> = CORPORA.iter().chain(there).collect();
+    let mut all = corpora.iter().map(|corpus| corpus.load(&args.data)).collect::<Result<Vec<_>, _>>()?;
     corpora::drop_leaks(&mut all);
     HeldOut::bundled()?.drop_named(&mut all);
     let mut out = io::BufWriter::new(io::stdout().lock());
-    for (corpus, examples) in CORPORA.iter().zip(&all) {
+    for (corpus, examples) in corpora.iter().zip(&all) {
         let trained_on: std::collections::HashSet<*const corpora::Example> =
             corpus.training.rows(examples).map(std::ptr::from_ref).collect();
         for example in examples {

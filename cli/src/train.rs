@@ -1,6 +1,6 @@
 //! `moderato train`: makes the n-gram baseline out of the public corpora, and its card.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,13 +13,13 @@ use features::text::{NgramSpec, WindowSpec};
 use scoring::train::{Examples, LinearWeights, TrainConfig};
 use scoring::{
     Bundle, Bytes, Calibration, LoadError, MANIFEST_FILE, MODEL_FILE, Manifest, ModelFile, Onnx, PieceWindow,
-    ScoreError, Stacking, TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE,
+    ScoreError, Stacking, TRANSFORMER_FILE, TextModel, Transformer, VOCABULARY_FILE, WorstPart,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::card::{self, CardError};
-use crate::corpora::{self, CORPORA, Corpus, Example, HeldOut, Part};
+use crate::corpora::{self, CORPORA, Corpus, EVERYDAY, Example, HeldOut, Part};
 use crate::dataset::DataError;
 use crate::progress::progress;
 
@@ -36,6 +36,9 @@ pub struct TrainArgs {
     /// and that transformer.
     #[arg(long, value_name = "FOLDER")]
     pub transformer: Option<PathBuf>,
+    /// Sentences of one's own as JSON Lines, `text` and `hate` (infra/training/augment.py): the linear stage of a cascade learns them besides.
+    #[arg(long, value_name = "FILE", requires = "transformer")]
+    pub sentences: Option<PathBuf>,
 }
 
 /// Why there is no new model.
@@ -99,7 +102,9 @@ pub struct Recipe {
 pub fn run(args: &TrainArgs, bands: &[Band], onnx: &Onnx) -> Result<ExitCode, TrainError> {
     let recipe = Recipe { ngrams: NGRAMS, window: WINDOW, training: CONFIG };
     let started = Instant::now();
-    let mut trained = make(&args.data, &CORPORA, &recipe, onnx)?;
+    let everyday = if args.transformer.is_some() { everyday(&args.data)? } else { Vec::new() };
+    let more = beside(&everyday, args.sentences.as_deref())?;
+    let mut trained = make(&args.data, &CORPORA, &more, &recipe, onnx)?;
     if let Some(folder) = &args.transformer {
         let approved_below = bands.iter().map(|band| band.from).find(|from| *from > 0.0).unwrap_or(0.5);
         trained = cascade(trained, folder, approved_below, onnx)?;
@@ -110,7 +115,9 @@ pub fn run(args: &TrainArgs, bands: &[Band], onnx: &Onnx) -> Result<ExitCode, Tr
     for (name, bytes) in &trained.bundle.more {
         write(&args.out, name, bytes)?;
     }
-    let card = card::make(&trained, &args.data, &CORPORA, &recipe, bands, seconds)?;
+    let known = CORPORA.iter().zip(&trained.examples);
+    let corpora: Vec<_> = known.chain(everyday.iter().map(|(corpus, examples)| (*corpus, examples))).collect();
+    let card = card::make(&trained, &args.data, &corpora, &recipe, bands, seconds)?;
     let mut json = serde_json::to_vec_pretty(&card)?;
     json.push(b'\n');
     write(&args.out, "card.json", &json)?;
@@ -138,8 +145,15 @@ pub struct Trained {
     pub transformer: Option<serde_json::Value>,
 }
 
-/// Of all hateful validation posts, this share may be approved because the transformer was not asked.
-const STATED_LOSS: f64 = 0.001;
+/// Of the hateful validation posts that the transformer would not have approved, this share may be approved because it was not asked. None
+/// at all would have nearly every post asked about.
+const STATED_LOSS: f64 = 0.002;
+/// A sentence by itself makes a post worth a look. Whether a post is hateful rather than not is said of the whole.
+const PART_AT_MOST: f64 = 0.49;
+/// Of harmless validation posts, this share may come to a person: as many as before parts were read by themselves.
+const REVIEWED_IN_VAIN: f64 = 0.165;
+/// How much a sentence of one's own counts beside a post of a corpus.
+const OF_OUR_OWN: f64 = 0.5;
 
 /// What `infra/training/export.py` tells of a transformer, in `run.json`.
 #[derive(Deserialize)]
@@ -176,8 +190,9 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
         outputs: told.outputs,
         calibration: Stacking { transformer: 1.0, linear: 0.0, offset: 0.0 },
         asked_from: 0.0,
+        worst_part: Some(WorstPart { slope: 1.0, offset: 0.0, at_most: PART_AT_MOST }),
     };
-    let load = |second: &Transformer| -> Result<(Bundle, TextModel), TrainError> {
+    let load = |manifest: &Manifest, second: &Transformer| -> Result<(Bundle, TextModel), TrainError> {
         let manifest = Manifest { transformer: Some(second.clone()), ..manifest.clone() };
         let mut json = serde_json::to_vec_pretty(&manifest)?;
         json.push(b'\n');
@@ -185,7 +200,7 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
         let model = TextModel::load(onnx, &bundle, None)?;
         Ok((bundle, model))
     };
-    let (_, uncalibrated) = load(&second)?;
+    let (_, uncalibrated) = load(&manifest, &second)?;
     let held: Vec<&Example> = CORPORA
         .iter()
         .zip(&linear.examples)
@@ -194,38 +209,154 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
         .filter(|example| example.part == Part::Validation)
         .collect();
     let bar = progress("calibrating", held.len());
-    let (mut log_odds, mut first, mut positive) = (Vec::new(), Vec::new(), Vec::new());
-    for example in held {
-        log_odds.push(uncalibrated.transformer_log_odds(&example.text)?.ok_or(TrainError::NotCalibrated)?);
-        first.push(uncalibrated.log_odds(&example.text)?);
-        positive.push(example.positive);
+    let mut read = Vec::with_capacity(held.len());
+    for example in &held {
+        read.push(ReadRows::of(&uncalibrated, &example.text)?);
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let positive: Vec<bool> = held.iter().map(|example| example.positive).collect();
+    let whole: Vec<f64> = read.iter().map(|read| read.whole).collect();
+    let first: Vec<f64> = read.iter().map(|read| read.linear).collect();
     second.calibration =
-        scoring::calibration::fit_stacking(&log_odds, &first, &positive).ok_or(TrainError::NotCalibrated)?;
-    let mut missed = Vec::new();
-    for ((log_odds, first), positive) in log_odds.iter().zip(&mut first).zip(&positive) {
-        let both = second.calibration.probability(*log_odds, *first);
-        *first = manifest.calibration.probability(*first);
-        if *positive && both >= approved_below {
-            missed.push(*first);
-        }
+        scoring::calibration::fit_stacking(&whole, &first, &positive).ok_or(TrainError::NotCalibrated)?;
+    // Below the bound from which the transformer is asked this stands by itself.
+    let suspects: Vec<f64> = read.iter().map(|read| read.suspects).collect();
+    manifest.calibration = scoring::calibration::fit_platt(&suspects, &positive).ok_or(TrainError::NotCalibrated)?;
+    let suspected: Vec<f64> = suspects.iter().map(|suspects| manifest.calibration.probability(*suspects)).collect();
+    // What is read by itself depends on from where the transformer is asked, and that on what is missed.
+    for _ in 0..3 {
+        let asked = |from: f64| suspected.iter().map(move |suspected| *suspected >= from);
+        let worst: Vec<f64> = read.iter().map(|read| read.worst(&second, &manifest.calibration)).collect();
+        let (some, answers): (Vec<f64>, Vec<bool>) = worst
+            .iter()
+            .zip(&positive)
+            .zip(asked(second.asked_from))
+            .filter(|(_, asked)| *asked)
+            .map(|((worst, positive), _)| (*worst, *positive))
+            .unzip();
+        let fitted = scoring::calibration::fit_platt(&some, &answers).ok_or(TrainError::NotCalibrated)?;
+        // The bound of approval comes to stand where at most the stated share of harmless posts lies above it.
+        let mut harmless: Vec<f64> =
+            worst.iter().zip(&positive).filter(|(_, positive)| !**positive).map(|(worst, _)| *worst).collect();
+        harmless.sort_by(|a, b| b.total_cmp(a));
+        let last = harmless.get((harmless.len() as f64 * REVIEWED_IN_VAIN) as usize).copied().unwrap_or_default();
+        let bound = (approved_below / (1.0 - approved_below)).ln();
+        let part = second.worst_part.get_or_insert(WorstPart { slope: 1.0, offset: 0.0, at_most: PART_AT_MOST });
+        (part.slope, part.offset) = (fitted.slope, fitted.offset.min(bound - fitted.slope * last));
+        let part = *part;
+        let mut missed: Vec<f64> = worst
+            .iter()
+            .zip(&positive)
+            .zip(&suspected)
+            .filter(|((worst, positive), _)| **positive && part.probability(**worst) >= approved_below)
+            .map(|(_, suspected)| *suspected)
+            .collect();
+        missed.sort_by(f64::total_cmp);
+        let allowed = (missed.len() as f64 * STATED_LOSS) as usize;
+        second.asked_from = missed.get(allowed).copied().unwrap_or(approved_below).min(approved_below);
     }
-    missed.sort_by(f64::total_cmp);
-    let allowed = (positive.iter().filter(|p| **p).count() as f64 * STATED_LOSS) as usize;
-    second.asked_from = missed.get(allowed).copied().unwrap_or(approved_below).min(approved_below);
-    let asked = first.iter().filter(|first| **first >= second.asked_from).count() as f64 / first.len().max(1) as f64;
+    let asked = suspected.iter().filter(|suspected| **suspected >= second.asked_from).count() as f64
+        / suspected.len().max(1) as f64;
     let mut run = told.run;
     run.insert("asked_from".to_owned(), second.asked_from.into());
     run.insert("asked_share_of_pooled_validation".to_owned(), asked.into());
     run.insert("stated_loss".to_owned(), STATED_LOSS.into());
-    let (bundle, model) = load(&second)?;
+    let (bundle, model) = load(&manifest, &second)?;
     Ok(Trained { bundle, model, transformer: Some(run.into()), ..linear })
 }
 
-/// Reads the corpora, trains, calibrates and loads the result.
-pub fn make(data: &Path, corpora: &[Corpus], recipe: &Recipe, onnx: &Onnx) -> Result<Trained, TrainError> {
+/// What the transformer says of each row of a text, and the linear graph.
+struct ReadRows {
+    /// The highest log-odds of the whole.
+    whole: f64,
+    /// The linear graph's of the whole.
+    linear: f64,
+    /// Of what it finds worst, which decides whether the transformer is asked.
+    suspects: f64,
+    /// Both log-odds of each part, and what the linear graph finds worst in it.
+    parts: Vec<[f64; 3]>,
+}
+
+impl ReadRows {
+    fn of(model: &TextModel, text: &str) -> Result<Self, TrainError> {
+        let mut read = Self {
+            whole: f64::NEG_INFINITY,
+            linear: model.log_odds(text)?,
+            suspects: model.suspects(text)?,
+            parts: Vec::new(),
+        };
+        for row in model.rows(text, MOST_WINDOWS)? {
+            let log_odds = model.run(&row.ids)?.first().copied().ok_or(TrainError::NotCalibrated)?;
+            if row.part {
+                read.parts.push([log_odds, row.linear, row.suspects]);
+            } else {
+                read.whole = read.whole.max(log_odds);
+            }
+        }
+        Ok(read)
+    }
+
+    /// The stacked log-odds of the worst of the whole and of the parts that are read where the transformer is asked from `asked_from`.
+    fn worst(&self, second: &Transformer, calibration: &Calibration) -> f64 {
+        let stacked = |log_odds, linear| second.calibration.log_odds(log_odds, linear);
+        let read = self.parts.iter().filter(|part| calibration.probability(part[2]) >= second.asked_from);
+        read.map(|part| stacked(part[0], part[1])).fold(stacked(self.whole, self.linear), f64::max)
+    }
+}
+
+/// Windows of a reading that calibration reads: those that serving reads.
+const MOST_WINDOWS: usize = 8;
+
+/// The corpora of everyday English that are there.
+fn everyday(data: &Path) -> Result<Vec<(&'static Corpus, Vec<Example>)>, TrainError> {
+    let there = EVERYDAY.iter().filter(|corpus| data.join(corpus.file).exists());
+    let (corpora, mut examples): (Vec<_>, Vec<_>) = there
+        .map(|corpus| Ok((corpus, corpus.load(data)?)))
+        .collect::<Result<Vec<_>, DataError>>()?
+        .into_iter()
+        .unzip();
+    HeldOut::bundled()?.drop_named(&mut examples);
+    Ok(corpora.into_iter().zip(examples).collect())
+}
+
+/// A sentence of one's own.
+#[derive(Deserialize)]
+struct Sentence {
+    text: String,
+    /// 0 or 1.
+    hate: u8,
+}
+
+/// What the linear stage of a cascade learns besides the corpora of hate: text, answer, weight.
+fn beside(
+    everyday: &[(&Corpus, Vec<Example>)],
+    sentences: Option<&Path>,
+) -> Result<Vec<(String, bool, f64)>, TrainError> {
+    let mut rows = Vec::new();
+    for (corpus, examples) in everyday {
+        let trained_on = corpus.training.rows(examples);
+        rows.extend(trained_on.map(|example| (example.text.clone(), example.positive, corpus.training.weight)));
+    }
+    if let Some(path) = sentences {
+        let read =
+            std::fs::read_to_string(path).map_err(|source| TrainError::Write { path: path.to_owned(), source })?;
+        for line in read.lines() {
+            let Sentence { text, hate } = serde_json::from_str(line)?;
+            rows.push((text, hate != 0, OF_OUR_OWN));
+        }
+    }
+    Ok(rows)
+}
+
+/// Reads the corpora, trains on them and on `more` (text, answer, weight), calibrates and loads the result.
+pub fn make(
+    data: &Path,
+    corpora: &[Corpus],
+    more: &[(String, bool, f64)],
+    recipe: &Recipe,
+    onnx: &Onnx,
+) -> Result<Trained, TrainError> {
     let bar = progress("reading", corpora.len());
     let mut examples = Vec::new();
     for corpus in corpora {
@@ -235,7 +366,17 @@ pub fn make(data: &Path, corpora: &[Corpus], recipe: &Recipe, onnx: &Onnx) -> Re
     bar.finish_and_clear();
     let dropped = corpora::drop_leaks(&mut examples);
     let held_out = HeldOut::bundled()?.drop_named(&mut examples);
-    let rows = training_rows(corpora, &examples, recipe);
+    let mut rows = training_rows(corpora, &examples, recipe);
+    let known: HashSet<&str> = examples
+        .iter()
+        .flatten()
+        .filter(|example| example.part != Part::Train)
+        .map(|example| example.text.as_str())
+        .collect();
+    for (text, positive, weight) in more.iter().filter(|(text, ..)| !known.contains(text.as_str())) {
+        let read = features::text::plain(text);
+        rows.push(read.text(), *positive, *weight, &recipe.ngrams, &recipe.window);
+    }
     let weights = learn(&rows, recipe)?;
     let graph = scoring::onnx::linear_graph(&weights.weights, weights.bias);
     let neutral = bundle(graph, recipe, Calibration { slope: 1.0, offset: 0.0 })?;
@@ -384,17 +525,18 @@ mod tests {
         corpora(folder.path());
         let small = NgramSpec { bits: 14, ..NGRAMS };
         let recipe = Recipe { ngrams: small, window: WINDOW, training: CONFIG };
-        let trained = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
+        let trained = make(folder.path(), &CORPORA, &[], &recipe, &onnx()).unwrap();
         assert!(trained.model.score("person 9999 is vile today").unwrap().calibrated > 0.8);
         assert!(trained.model.score("person 9999 is kind today").unwrap().calibrated < 0.2);
-        let card = card::make(&trained, folder.path(), &CORPORA, &recipe, &bands(), 1).unwrap();
+        let all: Vec<_> = CORPORA.iter().zip(&trained.examples).collect();
+        let card = card::make(&trained, folder.path(), &all, &recipe, &bands(), 1).unwrap();
         let json = serde_json::to_value(&card).unwrap();
         assert_eq!(json["validation"]["pooled"]["auc_roc"], 1.0);
         assert_eq!(json["validation"]["hatexplain"]["slices"]["target=Women"]["n"], 300);
         assert_eq!(json["data"].as_array().unwrap().len(), CORPORA.len());
         assert_eq!(json["model"]["sha256"], trained.bundle.sha256());
         assert!(card.markdown().contains("| hatexplain, target=Women | 300 | 100 | 1.000 |"));
-        let again = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
+        let again = make(folder.path(), &CORPORA, &[], &recipe, &onnx()).unwrap();
         assert!(again.bundle == trained.bundle);
     }
 
@@ -409,7 +551,7 @@ mod tests {
         }
         std::fs::write(folder.path().join("run.json"), r#"{"outputs": ["hate"], "seed": 1}"#).unwrap();
         let recipe = Recipe { ngrams: NgramSpec { bits: 14, ..NGRAMS }, window: WINDOW, training: CONFIG };
-        let linear = make(folder.path(), &CORPORA, &recipe, &onnx()).unwrap();
+        let linear = make(folder.path(), &CORPORA, &[], &recipe, &onnx()).unwrap();
         let trained = cascade(linear, folder.path(), 0.2, &onnx()).unwrap();
         let manifest = trained.model.manifest();
         let second = manifest.transformer.clone().unwrap();

@@ -29,6 +29,11 @@ if name == "train":
     folder = value("--out") / ("seed-" + args[args.index("--seed") + 1]) / ("hardened" if "--harden" in args else "")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.pt").touch()
+elif name == "augment":
+    value("--json").touch()
+elif name == "parts":
+    value("--out").mkdir(parents=True, exist_ok=True)
+    (value("--out") / "model.pt").touch()
 elif name == "seeds":
     value("--json").write_text("{}")
 elif name == "moderato":
@@ -44,7 +49,7 @@ def container(tmp_path):
     steps.mkdir()
     for name in ("job", "fetch"):
         (steps / f"{name}.py").write_text((ROOT / f"infra/training/{name}.py").read_text())
-    for name in ("train", "export", "seeds"):
+    for name in ("train", "export", "seeds", "parts", "augment"):
         (steps / f"{name}.py").write_text(STEP)
     (steps / "moderato").write_text(f"#!{sys.executable}\n{STEP}")
     (steps / "moderato").chmod(0o755)
@@ -72,7 +77,8 @@ def container(tmp_path):
 def test_a_job_trains_every_seed_and_leaves_the_models(container):
     told, status = container.start({"seeds": "4 5", "epochs": "3", "rate": "1e-4"})
     assert status == 0, told
-    assert [call[0] for call in container.calls()] == ["train", "train", "train", "train", *["export", "moderato"] * 2, "seeds", "export", "moderato"]
+    steps = ["train", "train", "train", "train", "export", "augment", "moderato", "export", "moderato", "seeds", "export", "moderato"]
+    assert [call[0] for call in container.calls()] == steps
     checkpoints = str(container.root / "checkpoints")
     assert container.calls("train")[0] == ["train", "--seed", "4", "--out", checkpoints, "--epochs", "3.0", "--rate", "0.0001"]
     assert container.calls("moderato")[0][:4] == ["moderato", "train", "--data", str(container.root / "input/data/corpora")]
@@ -83,6 +89,16 @@ def test_a_job_trains_every_seed_and_leaves_the_models(container):
     parts = [f"{checkpoints}/seed-{seed}{part}" for seed in (4, 5) for part in ("", "/hardened")]
     assert container.calls("export")[2][1:5] == parts, "what serves is the mean of all of them"
     assert (container.root / "model/seed-5/card.json").exists()
+
+
+def test_with_everyday_english_the_mean_is_trained_on_parts_of_texts(container):
+    (container.root / "input/data/corpora/sms_spam.csv.gz").touch()
+    told, status = container.start({"seeds": "4"})
+    assert status == 0, told
+    work = container.root / "checkpoints"
+    assert [call[-1] for call in container.calls("parts")] == ["5", "4e-5", "3e-5"]
+    assert container.calls("parts")[2][2:5] == [f"{work}/seed-4/model.pt=0.15", f"{work}/seed-4/hardened/model.pt=0.15", f"{work}/parts-2/model.pt=0.7"]
+    assert container.calls("export")[1][1] == f"{work}/parts-3", "what serves is what was trained on parts"
 
 
 @pytest.mark.parametrize("wrong", [{"speed": "9"}, {"epochs": "many"}, {"seeds": "one"}, {"seeds": ""}])

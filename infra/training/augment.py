@@ -210,6 +210,12 @@ def swapped(rng, text):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--json"]:
+        # What the linear stage of a cascade learns besides the corpora (`moderato train --sentences`).
+        made = list(synthetic(random.Random(11), everyday=24))
+        lines = (json.dumps({"text": row["text"], "hate": int(row["hate"])}) + "\n" for row in made)
+        Path(sys.argv[2]).write_text("".join(lines), encoding="utf-8")
+        sys.exit()
     rng = random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     rows = list(synthetic(random.Random(7)))
     held = re.compile(r"\b(" + "|".join(re.escape(term) for term in HELD_OUT) + r")\b", re.I)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from encoder import OUTPUTS, Encoder
+from parts import runs_of
 
 
 def in_place(graph, out):
@@ -73,7 +74,7 @@ def main():
         expected = model(ids).numpy()
     full, eight = (session.run(None, {"ids": ids.numpy()})[0] for session in sessions)
     assert np.abs(full - expected).max() < 1e-3, (full, expected)
-    runs = [json.loads((folder / "run.json").read_text()) for folder in args.checkpoints]
+    runs = runs_of(args.checkpoints)
     (args.out / "run.json").write_text(json.dumps({"runs": runs, "outputs": OUTPUTS, "tokens": tokens, "layers": layers, "width": width,
         "bytes": serving.stat().st_size, "fp32_sha256": hashlib.sha256(plain.read_bytes()).hexdigest()}, indent=1) + "\n")
     print(f"{serving.stat().st_size / 1e6:.1f} MB; 8 bits against 32, largest difference of log-odds on random tokens {np.abs(eight - full).max():.3f}")

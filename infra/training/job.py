@@ -32,6 +32,10 @@ MODERATO = os.environ.get("MODERATO", str(ROOT / "target/release/moderato"))
 HARDENING = ("--epochs", "1", "--rate", "8e-5", "--limit", "25000")
 
 
+# Corpora of everyday English, which parts.py needs one of.
+EVERYDAY = ("goemotions_reddit.csv.gz", "banking77.csv.gz", "clinc150.csv.gz", "sms_spam.csv.gz")
+
+
 class Stopped(Exception):
     """Asked to stop; what was done is saved."""
 
@@ -80,9 +84,24 @@ class Job:
         self.run(f"{what}: to 8 bits", sys.executable, HERE / "export.py", *checkpoints, "--vocabulary", self.work / "vocab.txt", "--out", folder / "export")
         # Under another name until it is whole: a card says that there is nothing left to do.
         half = folder / "model.new"
-        self.run(f"{what}: linear model, calibration, card", MODERATO, "train", "--data", self.data, "--out", half, "--transformer", folder / "export")
+        self.run(f"{what}: linear model, calibration, card", MODERATO, "train", "--data", self.data, "--out", half, "--transformer", folder / "export", "--sentences", self.sentences())
         half.rename(model)
         return model
+
+    def sentences(self):
+        """Sentences of our own, for the linear model."""
+        file = self.work / "sentences.jsonl"
+        if not file.exists():
+            self.run("sentences of our own", sys.executable, HERE / "augment.py", "--json", file)
+        return file
+
+    def parts(self, name, start, seed, *options):
+        """One pass of parts.py from the mean of some checkpoints with their shares."""
+        folder = self.work / name
+        if not (folder / "model.pt").exists():
+            shares = [f"{checkpoint / 'model.pt'}={share}" for checkpoint, share in start]
+            self.run(f"parts: {name}", sys.executable, HERE / "parts.py", "--start", *shares, "--vocabulary", self.work / "vocab.txt", "--out", folder, "--seed", seed, *options)
+        return folder
 
     def seed(self, seed):
         """Trains and hardens one seed. Gives the folder of the checkpoint."""
@@ -101,8 +120,16 @@ class Job:
         self.run("over seeds", sys.executable, HERE / "seeds.py", *[model / "card.json" for model in models], "--json", self.work / "seeds.json")
         # What serves: the mean of all weights. Checkpoints from one base are near enough to each other for that, and their mean is better than each.
         # Source: M. Wortsman and others, Model soups, 2022.
-        mean = self.model("mean", self.work / "mean", [part for hardened in checkpoints for part in (hardened.parent, hardened)])
-        return [*models, mean]
+        every = [part for hardened in checkpoints for part in (hardened.parent, hardened)]
+        if not any((self.data / file).exists() for file in EVERYDAY):
+            print("no corpus of everyday English is there: the model is not trained on parts of texts", flush=True)
+            return [*models, self.model("mean", self.work / "mean", every)]
+        # Parts of texts, in three passes; between them a share of the mean goes in again, which knows more about single posts.
+        mean = lambda share: [(part, share / len(every)) for part in every]
+        first = self.parts("parts-1", mean(1), 5)
+        second = self.parts("parts-2", [*mean(0.25), (first, 0.75)], 6, "--again", "--rate", "4e-5")
+        third = self.parts("parts-3", [*mean(0.3), (second, 0.7)], 7, "--again", "--rate", "3e-5")
+        return [*models, self.model("mean", self.work / "mean", [third])]
 
 
 def corpora():

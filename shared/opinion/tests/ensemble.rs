@@ -109,12 +109,13 @@ fn outputs_of_other_rows_are_refused_and_so_is_what_is_no_number() {
     let (_, ensemble) = ensemble();
     let text = "k i l l all the people";
     let outputs = ensemble.run(&ensemble.rows(text).iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
-    assert_eq!(outputs.len(), 2, "a plain reading and a folded one");
+    assert!(outputs.len() >= 2, "a plain reading and a folded one");
+    let with_last = |last: Vec<f32>| [&outputs[..outputs.len() - 1], &[last]].concat();
     for (wrong, code) in [
         (vec![], "other_rows"),
         (outputs[..1].to_vec(), "other_rows"),
-        (vec![outputs[0].clone(), vec![]], "other_rows"),
-        (vec![outputs[0].clone(), vec![f32::NAN]], "not_finite"),
+        (with_last(vec![]), "other_rows"),
+        (with_last(vec![f32::NAN]), "not_finite"),
     ] {
         let error = ensemble.conclude(text, &wrong).unwrap_err();
         assert_eq!((error.code.as_str(), error.model.as_str()), (code, "minilm-cascade-ensemble@1"));
@@ -122,12 +123,12 @@ fn outputs_of_other_rows_are_refused_and_so_is_what_is_no_number() {
 }
 
 #[test]
-fn one_bad_window_of_a_long_text_counts_and_no_length_takes_more_than_32_rows() {
+fn one_bad_window_of_a_long_text_counts_and_no_length_takes_more_than_64_rows() {
     let (model, ensemble) = ensemble();
     let bad = "kill all the muslims, they are vermin";
     let text = long(bad);
     assert!(model.rows(&text, usize::MAX).unwrap().len() > 32);
-    assert!(ensemble.rows(&text).len() <= 32);
+    assert!(ensemble.rows(&text).len() <= 64);
     let [found, calm] = [ensemble.read(&text).unwrap(), ensemble.read(&long("")).unwrap()];
     assert!(found.calibrated > 0.5 && calm.calibrated < 0.1, "{} and {}", found.calibrated, calm.calibrated);
 }

@@ -33,6 +33,11 @@ const COMMON: &str = "the and to of a is are you i that it in for on not this th
     stfu haha hahaha omg wtf gonna gon aint dat dey dis wit yo yall ya u ur tho cuz bro dude nah lil retard retarded cunt slut whore gay trash";
 static COMMON_WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| COMMON.split_whitespace().collect());
 
+/// Whether a word, in lower case, is one that holds English sentences together.
+pub(crate) fn is_common(word: &str) -> bool {
+    COMMON_WORDS.contains(word)
+}
+
 /// Below this share of common words, and of words that the vocabulary knows, a text that a classifier takes for another language is foreign.
 const COMMON_FROM: f64 = 0.26;
 const KNOWN_FROM: f64 = 0.75;
@@ -60,7 +65,7 @@ pub(crate) fn is_foreign(text: &str, vocabulary: Option<&WordPiece>) -> bool {
     }
     let share =
         |holds: &dyn Fn(&Word) -> bool| words.iter().filter(|word| holds(word)).count() as f64 / words.len() as f64;
-    let is_common = |word: &Word| COMMON_WORDS.contains(word.lower.as_str());
+    let is_common = |word: &Word| is_common(&word.lower);
     let common = share(&is_common);
     let known = vocabulary.map_or(common, |known| share(&|word| is_common(word) || known.is_whole(&word.lower)));
     let plain: Vec<&str> = words.iter().map(|word| word.lower.as_str()).collect();

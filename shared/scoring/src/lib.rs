@@ -15,6 +15,7 @@ mod manifest;
 mod map;
 mod model;
 mod runtime;
+mod stretch;
 mod transformer;
 
 pub mod calibration;
@@ -30,7 +31,7 @@ pub use graph::{Device, Execution, Graph, GraphError, Tensor};
 pub use judge::{Explain, Judge, MAX_QUESTION_BYTES, MAX_QUESTION_TEXT_BYTES, Subject, Text, texts};
 pub use language::Legible;
 pub use linear::{Linear, LinearError, NoWeight, Run};
-pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer};
+pub use manifest::{Calibration, Manifest, ModelFile, PieceWindow, Stacking, Transformer, WorstPart};
 pub use model::{Explained, LoadError, ScoreError, Scored, Stage, TextModel};
 pub use runtime::{Onnx, RuntimeError, init};
 pub use transformer::Row;

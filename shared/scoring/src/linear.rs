@@ -58,15 +58,24 @@ impl Linear {
         }
     }
 
+    /// The weight of a bucket; `None` for one beyond the weights.
+    pub(crate) fn weight(&self, bucket: u32) -> Option<f32> {
+        self.weights.get(usize::try_from(bucket).ok()?).map(|bits| widened(*bits))
+    }
+
+    /// What it says of a text without any n-gram, in log-odds.
+    pub(crate) fn bias(&self) -> f64 {
+        self.bias
+    }
+
     /// What the graph computes: products in 32 bits, their sum in 64. ONNX Runtime may add them in another order, so its log-odds can
     /// differ in their last bits; the shares are the same to the last bit.
     pub fn run(&self, input: &[WeightedBucket]) -> Result<Run, NoWeight> {
         let mut contributions = Vec::with_capacity(input.len());
         let mut sum = 0.0;
         for &WeightedBucket { bucket, value, .. } in input {
-            let weight = usize::try_from(bucket).ok().and_then(|place| self.weights.get(place));
-            let weight = weight.ok_or(NoWeight { bucket, weights: self.weights.len() })?;
-            let share = widened(*weight) * value;
+            let weight = self.weight(bucket).ok_or(NoWeight { bucket, weights: self.weights.len() })?;
+            let share = weight * value;
             sum += f64::from(share);
             contributions.push(share);
         }

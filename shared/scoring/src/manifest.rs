@@ -56,8 +56,33 @@ pub struct Transformer {
     pub outputs: Vec<String>,
     /// From the log-odds of both stages to a probability.
     pub calibration: Stacking,
-    /// Asked where the linear graph's calibrated probability is this or more; below, the linear one stands.
+    /// Asked where the linear graph's calibrated probability is this or more; below, the linear one stands. With `worst_part` the
+    /// probability is that of the most telling stretch of up to 24 tokens, otherwise that of the highest window.
     pub asked_from: f64,
+    /// How parts of a text count that are read by themselves. Without it none is, as by models of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_part: Option<WorstPart>,
+}
+
+/// What the highest of a text's parts says: its sentences, and as much of the whole as one run reads.
+/// `probability = min(at_most, 1 / (1 + exp(-(slope * stacked log-odds + offset))))`, in 64-bit arithmetic. The whole by itself, with its
+/// stacking, counts where it comes to more than `at_most`: a sentence alone makes a post worth a look, the whole decides on more.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorstPart {
+    /// Positive, so that a worse part is never a lower probability.
+    pub slope: f64,
+    /// Log-odds added: a maximum over many is high more often.
+    pub offset: f64,
+    /// Above 0 and below 1.
+    pub at_most: f64,
+}
+
+impl WorstPart {
+    /// The calibrated probability of the highest part's stacked log-odds.
+    pub fn probability(&self, stacked: f64) -> f64 {
+        sigmoid(self.slope * stacked + self.offset).min(self.at_most)
+    }
 }
 
 /// How many pieces of words a run of the transformer reads.

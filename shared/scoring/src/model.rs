@@ -1,5 +1,6 @@
 //! A loaded model: from a text to its probability and to the words that made it.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
@@ -13,9 +14,10 @@ use crate::deployment::{CalibrationError, DeploymentCalibration};
 use crate::explain;
 use crate::language::{self, Legible};
 use crate::linear::{Linear, Run};
-use crate::manifest::{self, Manifest, PieceWindow, Stacking, sigmoid};
+use crate::manifest::{self, Manifest, PieceWindow, Stacking, WorstPart, sigmoid};
 use crate::runtime::Onnx;
-use crate::transformer::{Row, Transformer, chars};
+use crate::stretch::{LONGEST, Stretches};
+use crate::transformer::{MOST_WINDOWS, Part, Row, Transformer};
 
 /// Why a model could not be loaded. Trying the same bytes again does not help.
 #[derive(Debug, Error)]
@@ -120,6 +122,9 @@ pub struct TextModel {
 /// Names of a transformer's outputs that are scores of classes.
 const CLASSES: [&str; 3] = ["class_hate", "class_offensive", "class_neither"];
 
+/// Parts of a text that are read by themselves, the most telling first. A text with more that have to be read goes to a person.
+const MOST_PARTS: usize = 32;
+
 /// A sentence of fewer words, all in ASCII, is not said to be in another language than the text around it.
 const LEAST_WORDS: usize = 5;
 
@@ -131,13 +136,81 @@ struct Best {
     input: Vec<WeightedBucket>,
 }
 
+/// What is to be done about a text, before the transformer runs.
+struct Plan {
+    readings: Vec<Reading>,
+    /// The linear graph's log-odds of what it finds worst in the text.
+    says: f64,
+    /// Where that stands in the raw text.
+    place: Range<usize>,
+    /// What is read by itself.
+    parts: Vec<Part>,
+    /// Whether more would have to be.
+    too_many: bool,
+}
+
+/// Where a range of tokens stands in its text, in Unicode scalar values.
+fn chars_of(text: &Tokenised, tokens: Range<usize>) -> Range<usize> {
+    let tokens = text.tokens().get(tokens).unwrap_or_default();
+    let start = tokens.first().map_or(0, |token| token.chars.start);
+    start..tokens.iter().map(|token| token.chars.end).max().unwrap_or(start)
+}
+
+/// What a range of tokens reads.
+fn words_of<'a>(reading: &'a Reading, text: &Tokenised, tokens: Range<usize>) -> &'a str {
+    let tokens = text.tokens().get(tokens).unwrap_or_default();
+    let start = tokens.first().map_or(0, |token| token.bytes.start);
+    let end = tokens.iter().map(|token| token.bytes.end).max().unwrap_or(start);
+    reading.text().get(start..end).unwrap_or_default()
+}
+
+/// The sentences of a reading, two short neighbours together, and overlapping stretches of what is longer than a stretch: what may say
+/// something by itself.
+fn parts(reading: &Reading, text: &Tokenised, raw: &[char]) -> Vec<Range<usize>> {
+    let written = |at: usize| {
+        let place = text.tokens().get(at).map_or(0..0, |token| reading.raw(token.chars.clone()));
+        raw.get(place).unwrap_or_default()
+    };
+    let is_word = |at: usize| text.tokens().get(at).is_some_and(|token| token.kind == TokenKind::Word);
+    // Words of the reading that stand for no letter of the text name an emoji; a link reads as one word.
+    let apart = |at: usize| {
+        let shown = text.tokens().get(at).and_then(|token| reading.text().get(token.bytes.clone()));
+        let written = written(at);
+        is_word(at)
+            && (!written.iter().any(|c| c.is_alphanumeric()) || shown == Some("http") && written.len() > "http".len())
+    };
+    let is_lower = |at: usize| is_word(at) && written(at).iter().all(|c| c.is_lowercase());
+    // "They hate Jews My sister sings": no stop, and still two sentences.
+    let begins = |at: usize| {
+        let Some(before) = at.checked_sub(1) else { return false };
+        let lower: String = written(at).iter().flat_map(|c| c.to_lowercase()).collect();
+        is_word(at)
+            && is_word(before)
+            && (is_lower(before) || before.checked_sub(1).is_some_and(is_lower))
+            && written(at).first().is_some_and(|c| c.is_uppercase())
+            && lower != "i"
+            && language::is_common(&lower)
+    };
+    let sentences = segments(reading.text(), text, apart, begins);
+    let pairs = sentences.windows(2).filter_map(|two| {
+        let [first, second] = two else { return None };
+        Some(first.start..second.end).filter(|both| both.len() <= LONGEST)
+    });
+    let step = LONGEST / 2;
+    let stretches = |sentence: Range<usize>| {
+        let more = sentence.len().saturating_sub(LONGEST).div_ceil(step);
+        (0..=more).map(move |number| {
+            let start = sentence.start + number * step;
+            start..(start + LONGEST).min(sentence.end)
+        })
+    };
+    sentences.iter().cloned().flat_map(stretches).chain(pairs).collect()
+}
+
 impl Best {
     /// Its place in the raw text.
     fn place(&self, readings: &[Reading]) -> Range<usize> {
-        let tokens = self.text.tokens().get(self.window.clone()).unwrap_or_default();
-        let start = tokens.first().map_or(0, |token| token.chars.start);
-        let end = tokens.iter().map(|token| token.chars.end).max().unwrap_or(start);
-        readings.get(self.reading).map_or(0..0, |reading| reading.raw(start..end))
+        readings.get(self.reading).map_or(0..0, |reading| reading.raw(chars_of(&self.text, self.window.clone())))
     }
 
     /// Spans of its reading as spans of the raw text.
@@ -231,36 +304,129 @@ impl TextModel {
             let (count, sentence) = words(segment);
             (count >= LEAST_WORDS || !sentence.is_ascii()) && language::is_foreign(&sentence, vocabulary)
         };
-        let foreign = segments(text, &tokens, |_| false).into_iter().any(is_foreign);
+        let foreign = segments(text, &tokens, |_| false, |_| false).into_iter().any(is_foreign);
         if foreign { Legible::Partly } else { Legible::All }
     }
 
-    /// Scores a text: each window of each of its readings by itself, the highest counts. In a cascade the linear graph's score stands
-    /// where it is clear; otherwise the transformer's does.
+    /// Scores a text. In a cascade the linear graph's score stands where it is clear; otherwise the transformer reads the whole, each window
+    /// of each of its readings, and the telling sentences by themselves, and the highest counts (law 10).
     pub fn score(&self, text: &str) -> Result<Scored, ScoreError> {
-        let readings = readings(text);
-        let linear = self.best(&readings)?;
-        let Some((transformer, second)) = self.second_stage(&linear) else {
+        let plan = self.plan(text)?;
+        let Some((transformer, second)) = self.second_stage(&plan) else {
             return Ok(Scored {
-                raw: six_decimals(sigmoid(linear.run.logit)),
-                calibrated: self.deployed(self.manifest.calibration.probability(linear.run.logit)),
-                window: linear.place(&readings),
+                raw: six_decimals(sigmoid(plan.says)),
+                calibrated: self.deployed(self.manifest.calibration.probability(plan.says)),
+                window: plan.place,
                 stage: Stage::Linear,
             });
         };
-        let best = transformer.best(&readings, |text| self.suspicion(text))?;
-        let window = readings.get(best.reading).map_or(0..0, |reading| reading.raw(chars(&best.pieces)));
-        Ok(self.stacked(&second.calibration, best.logit, linear.run.logit, window))
+        let rows = self.planned(transformer, &plan, MOST_WINDOWS)?;
+        let mut log_odds = Vec::with_capacity(rows.len());
+        for row in &rows {
+            log_odds.push(transformer.outputs(&row.ids)?.first().copied().ok_or(ScoreError::NotFinite)?);
+        }
+        self.concluded(second, plan.too_many, &rows, &log_odds)
     }
 
-    /// What the log-odds of both stages come to.
-    fn stacked(&self, stacking: &Stacking, transformer: f64, linear: f64, window: Range<usize>) -> Scored {
-        Scored {
-            raw: six_decimals(sigmoid(transformer)),
-            calibrated: self.deployed(stacking.probability(transformer, linear)),
-            window,
-            stage: Stage::Transformer,
+    /// Whether the transformer is asked about a text. With parts that are read by themselves, what is asked about is asked about whatever
+    /// stands before or behind it.
+    pub fn asks(&self, text: &str) -> Result<bool, ScoreError> {
+        Ok(self.second_stage(&self.plan(text)?).is_some())
+    }
+
+    /// Reads a text as far as the linear graph goes.
+    fn plan(&self, text: &str) -> Result<Plan, ScoreError> {
+        let readings = readings(text);
+        let second = self.manifest.transformer.as_ref();
+        let Some(asked_from) = second.filter(|second| second.worst_part.is_some()).map(|second| second.asked_from)
+        else {
+            let best = self.best(&readings)?;
+            let (says, place) = (best.run.logit, best.place(&readings));
+            return Ok(Plan { readings, says, place, parts: Vec::new(), too_many: false });
+        };
+        let raw: Vec<char> = text.chars().collect();
+        let mut worst: Option<(f64, Range<usize>)> = None;
+        let mut found: Vec<Part> = Vec::new();
+        let mut known = HashSet::new();
+        for (number, reading) in readings.iter().enumerate() {
+            let text = tokenise(reading.text());
+            let stretches = Stretches::of(&text, &self.manifest.ngrams, &self.linear).ok_or(ScoreError::NotFinite)?;
+            let says = |within| {
+                let (stretch, says) = stretches.most_telling(within);
+                (self.linear.bias() + says, stretch)
+            };
+            let (whole, stretch) = says(0..text.tokens().len());
+            if !whole.is_finite() {
+                return Err(ScoreError::NotFinite);
+            }
+            if worst.as_ref().is_none_or(|(highest, _)| whole > *highest) {
+                worst = Some((whole, reading.raw(chars_of(&text, stretch))));
+            }
+            if self.manifest.calibration.probability(whole) < asked_from {
+                continue;
+            }
+            for part in parts(reading, &text, &raw) {
+                let (says, _) = says(part.clone());
+                if self.manifest.calibration.probability(says) < asked_from {
+                    continue;
+                }
+                if known.insert(words_of(reading, &text, part.clone()).to_owned()) {
+                    let chars = chars_of(&text, part.clone());
+                    let linear = self.run_linear(&weighted_buckets(&text, part, &self.manifest.ngrams))?.logit;
+                    found.push(Part { reading: number, chars, linear, suspects: says });
+                }
+            }
         }
+        // There is one reading at least.
+        let (says, place) = worst.ok_or(ScoreError::NotFinite)?;
+        found.sort_by(|a, b| b.suspects.total_cmp(&a.suspects));
+        let too_many = found.len() > MOST_PARTS;
+        found.truncate(MOST_PARTS);
+        Ok(Plan { readings, says, place, parts: found, too_many })
+    }
+
+    /// What the transformer runs for a text.
+    fn planned(&self, transformer: &Transformer, plan: &Plan, most: usize) -> Result<Vec<Row>, ScoreError> {
+        let linear = self.best(&plan.readings)?.run.logit;
+        transformer.rows(&plan.readings, &plan.parts, most, linear, |text| self.suspicion(text))
+    }
+
+    /// The score for what the transformer says of each row: the whole by itself, or the worst of all rows as far as that goes. The first of
+    /// equals counts. A text with too many telling parts counts as one that has a bad one.
+    fn concluded(
+        &self,
+        second: &manifest::Transformer,
+        too_many: bool,
+        rows: &[Row],
+        log_odds: &[f64],
+    ) -> Result<Scored, ScoreError> {
+        if rows.len() != log_odds.len() {
+            return Err(ScoreError::OtherRows);
+        }
+        let stacking = &second.calibration;
+        let mut best: Option<(f64, f64, &Row)> = None;
+        for (row, log_odds) in rows.iter().zip(log_odds.iter().copied()) {
+            if !log_odds.is_finite() {
+                return Err(ScoreError::NotFinite);
+            }
+            let whole = if row.part { 0.0 } else { stacking.probability(log_odds, row.linear) };
+            let probability = match &second.worst_part {
+                None => whole,
+                Some(worst) if whole > worst.at_most => whole,
+                Some(worst) => worst.probability(stacking.log_odds(log_odds, row.linear)),
+            };
+            if best.as_ref().is_none_or(|(highest, ..)| probability > *highest) {
+                best = Some((probability, log_odds, row));
+            }
+        }
+        let (highest, log_odds, row) = best.ok_or(ScoreError::OtherRows)?;
+        let least = second.worst_part.filter(|_| too_many).map_or(0.0, |worst| worst.at_most);
+        Ok(Scored {
+            raw: six_decimals(sigmoid(log_odds)),
+            calibrated: self.deployed(highest.max(least)),
+            window: row.window.clone(),
+            stage: Stage::Transformer,
+        })
     }
 
     /// The deployment's probability for the model's, rounded. What it maps is rounded too, because it was fitted on recorded scores.
@@ -270,9 +436,15 @@ impl TextModel {
     }
 
     /// The transformer, where the linear graph's answer is not clear enough to stand.
-    fn second_stage(&self, linear: &Best) -> Option<(&Transformer, &manifest::Transformer)> {
+    fn second_stage(&self, plan: &Plan) -> Option<(&Transformer, &manifest::Transformer)> {
         let (transformer, second) = self.transformer.as_ref().zip(self.manifest.transformer.as_ref())?;
-        (self.manifest.calibration.probability(linear.run.logit) >= second.asked_from).then_some((transformer, second))
+        (self.manifest.calibration.probability(plan.says) >= second.asked_from).then_some((transformer, second))
+    }
+
+    /// The linear graph's log-odds of what it finds worst in a text, which decide whether the transformer is asked: those of the most telling
+    /// stretch where parts are read by themselves, otherwise those of [`Self::log_odds`].
+    pub fn suspects(&self, text: &str) -> Result<f64, ScoreError> {
+        Ok(self.plan(text)?.says)
     }
 
     /// The highest log-odds of the linear graph, before calibration and rounding: what its calibration is fitted on.
@@ -280,18 +452,18 @@ impl TextModel {
         Ok(self.best(&readings(text))?.run.logit)
     }
 
-    /// The highest log-odds of the transformer, whatever the linear graph says; `None` where there is no transformer.
+    /// The highest log-odds of the transformer for the whole, whatever the linear graph says; `None` where there is no transformer.
     pub fn transformer_log_odds(&self, text: &str) -> Result<Option<f64>, ScoreError> {
         let best = |transformer: &Transformer| transformer.best(&readings(text), |text| self.suspicion(text));
         self.transformer.as_ref().map(|transformer| Ok(best(transformer)?.logit)).transpose()
     }
 
     /// What the transformer has to run for a text, in the order of [`Self::score`]: a row for each window of each reading; of a reading at
-    /// most `most`, those that the linear graph finds highest. With [`Self::run`] and [`Self::conclude`] for callers that run rows
+    /// most `most`, those that the linear graph finds highest; and for each part that is read by itself. With [`Self::run`] and [`Self::conclude`] for callers that run rows
     /// themselves. None where there is no transformer.
     pub fn rows(&self, text: &str, most: usize) -> Result<Vec<Row>, ScoreError> {
         let Some(transformer) = &self.transformer else { return Ok(Vec::new()) };
-        transformer.rows(&readings(text), most, |text| self.suspicion(text))
+        self.planned(transformer, &self.plan(text)?, most)
     }
 
     /// All outputs of the transformer for the ids of one row, as the manifest names them, the log-odds of the harm first. None where there is
@@ -303,19 +475,8 @@ impl TextModel {
     /// The score of a text for its rows and the transformer's log-odds of each, in their order: what [`Self::score`] gives where the linear
     /// graph leaves the answer to the transformer. The first of equals counts.
     pub fn conclude(&self, text: &str, rows: &[Row], log_odds: &[f64]) -> Result<Scored, ScoreError> {
-        let second = self.manifest.transformer.as_ref().filter(|_| rows.len() == log_odds.len());
-        let Some(second) = second else { return Err(ScoreError::OtherRows) };
-        let mut best: Option<(&Row, f64)> = None;
-        for (row, log_odds) in rows.iter().zip(log_odds.iter().copied()) {
-            if !log_odds.is_finite() {
-                return Err(ScoreError::NotFinite);
-            }
-            if best.is_none_or(|(_, highest)| log_odds > highest) {
-                best = Some((row, log_odds));
-            }
-        }
-        let (row, highest) = best.ok_or(ScoreError::OtherRows)?;
-        Ok(self.stacked(&second.calibration, highest, self.log_odds(text)?, row.window.clone()))
+        let Some(second) = &self.manifest.transformer else { return Err(ScoreError::OtherRows) };
+        self.concluded(second, self.plan(text)?.too_many, rows, log_odds)
     }
 
     /// Probabilities of the three classes hate, offensive and neither, which exclude each other, from the transformer whatever the linear
@@ -468,6 +629,19 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
                 &format!("{pieces}, {overlap}"),
                 "1 to 510 pieces, half of them overlapping at most",
             );
+        }
+        if let Some(WorstPart { slope, offset, at_most }) = second.worst_part {
+            if !(slope.is_finite() && slope > 0.0 && offset.is_finite() && at_most > 0.0 && at_most < 1.0) {
+                return refuse(
+                    "transformer.worst_part",
+                    &format!("{slope}, {offset}, {at_most}"),
+                    "finite numbers, the first above 0, the last above 0 and below 1",
+                );
+            }
+            if manifest.ngrams.word_max > 2 {
+                let given = manifest.ngrams.word_max.to_string();
+                return refuse("ngrams.word_max", &given, "1 or 2, where `transformer.worst_part` is given");
+            }
         }
         if !(0.0..=1.0).contains(&second.asked_from) {
             return refuse("transformer.asked_from", &second.asked_from.to_string(), "0 to 1");

@@ -11,7 +11,7 @@ use crate::model::{LoadError, ScoreError, same_digest};
 use crate::runtime::{Onnx, TransformerSession};
 
 /// Windows of one reading that are read. Eight are some 750 words; a post of a mebibyte has two thousand.
-const MOST_WINDOWS: usize = 8;
+pub(crate) const MOST_WINDOWS: usize = 8;
 
 /// A loaded transformer.
 #[derive(Debug)]
@@ -28,13 +28,31 @@ struct Window {
     pieces: Vec<Piece>,
 }
 
-/// What one run of the transformer reads: a window of a reading. No `Debug`: ids can be read back as text (law 8).
-#[derive(Clone, PartialEq, Eq)]
+/// What one run of the transformer reads: a window of a reading, or a part of it. No `Debug`: ids can be read back as text (law 8).
+#[derive(Clone, PartialEq)]
 pub struct Row {
     /// Ids of its tokens, between the marks of start and end.
     pub ids: Vec<i64>,
     /// Where it stands in the raw text, in Unicode scalar values.
     pub window: Range<usize>,
+    /// The linear graph's log-odds: of the part, or, for a window of the whole, of the highest window.
+    pub linear: f64,
+    /// Its log-odds of what it finds worst in the part, which decide whether the part is read; of the whole they are the same as `linear`.
+    pub suspects: f64,
+    /// Whether it is a part that is read by itself; otherwise it is as much of the whole as one run reads.
+    pub part: bool,
+}
+
+/// A part of a reading that is read by itself as well.
+pub(crate) struct Part {
+    /// Which of the readings given.
+    pub reading: usize,
+    /// Where it stands in that reading, in Unicode scalar values.
+    pub chars: Range<usize>,
+    /// The linear graph's log-odds of it.
+    pub linear: f64,
+    /// Of what the graph finds worst in it.
+    pub suspects: f64,
 }
 
 /// The window that counts: where it stands, and what it scored.
@@ -101,18 +119,39 @@ impl Transformer {
         self.best_of(self.most_suspicious(readings, MOST_WINDOWS, suspicion)?)
     }
 
-    /// The windows of all readings as rows of the graph; of each reading at most `most`, those that `suspicion` finds highest.
+    /// The windows of all readings as rows of the graph, of each reading at most `most`, those that `suspicion` finds highest; then the parts
+    /// that are none of these, as far as a window goes. `linear` is the linear graph's log-odds of the whole.
     pub(crate) fn rows(
         &self,
         readings: &[Reading],
+        parts: &[Part],
         most: usize,
+        linear: f64,
         suspicion: impl Fn(&str) -> Result<f64, ScoreError>,
     ) -> Result<Vec<Row>, ScoreError> {
-        let row = |Window { reading, pieces }: Window| {
-            let window = readings.get(reading).map_or(0..0, |reading| reading.raw(chars(&pieces)));
-            Row { ids: self.ids(&pieces), window }
+        let row = |reading: usize, pieces: &[Piece], [linear, suspects]: [f64; 2], part: bool| {
+            let window = readings.get(reading).map_or(0..0, |reading| reading.raw(chars(pieces)));
+            Row { ids: self.ids(pieces), window, linear, suspects, part }
         };
-        Ok(self.most_suspicious(readings, most, suspicion)?.into_iter().map(row).collect())
+        let read = self.read(readings);
+        let mut rows = Vec::new();
+        for (reading, pieces) in &read {
+            let Some(text) = readings.get(*reading).map(Reading::text) else { continue };
+            for window in most_suspicious(windows(pieces.len(), self.window), pieces, text, most, &suspicion)? {
+                rows.push(row(*reading, pieces.get(window).unwrap_or_default(), [linear; 2], false));
+            }
+        }
+        for part in parts {
+            let Some((_, pieces)) = read.iter().find(|(reading, _)| *reading == part.reading) else { continue };
+            let first = pieces.partition_point(|piece| (piece.chars.start as usize) < part.chars.start);
+            let last = pieces.partition_point(|piece| (piece.chars.start as usize) < part.chars.end);
+            let pieces = pieces.get(first..last.min(first + self.window.pieces)).unwrap_or_default();
+            let row = row(part.reading, pieces, [part.linear, part.suspects], true);
+            if !pieces.is_empty() && rows.iter().all(|known: &Row| known.ids != row.ids) {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
     }
 
     fn most_suspicious(

@@ -207,13 +207,10 @@ fn rows_run_and_conclude_give_the_score_of_the_transformer() {
         ["Gas all the Jews", "W\u{43e}men \u{430}re gre\u{430}t \u{430}uthors", "kill all the muslims, they are vermin"]
     {
         let rows = model.rows(text, 8).unwrap();
-        assert_eq!(rows.iter().map(|row| row.ids.clone()).collect::<Vec<_>>(), model.transformer_inputs(text).unwrap());
+        let whole: Vec<_> = rows.iter().filter(|row| !row.part).map(|row| row.ids.clone()).collect();
+        assert_eq!(whole, model.transformer_inputs(text).unwrap());
         let log_odds: Vec<f64> = rows.iter().map(|row| model.run(&row.ids).unwrap()[0]).collect();
         let concluded = model.conclude(text, &rows, &log_odds).unwrap();
-        assert_eq!(
-            concluded.raw,
-            (1e6 / (1.0 + (-model.transformer_log_odds(text).unwrap().unwrap()).exp())).round() / 1e6
-        );
         if model.score(text).unwrap().stage == scoring::Stage::Transformer {
             assert_eq!(concluded, model.score(text).unwrap());
         }

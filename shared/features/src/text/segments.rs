@@ -6,9 +6,15 @@ use std::ops::Range;
 use super::tokens::{TokenKind, Tokenised};
 
 /// Ranges of token indices, in order, that together cover all tokens but those that only separate. A segment ends at the end of a line, at a
-/// full stop, a question or exclamation mark, a semicolon or an ellipsis before white space, at addresses and handles at its edges, and
-/// where `apart` says that a token is none of the writer's words, such as the name of an emoji.
-pub fn segments(reading: &str, text: &Tokenised, apart: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+/// full stop, a question or exclamation mark, a semicolon or an ellipsis before white space, at addresses and handles at its edges,
+/// where `apart` says that a token is none of the writer's words, such as the name of an emoji, and before a token of which `begins` says
+/// that it begins a sentence although nothing ends the one before.
+pub fn segments(
+    reading: &str,
+    text: &Tokenised,
+    apart: impl Fn(usize) -> bool,
+    begins: impl Fn(usize) -> bool,
+) -> Vec<Range<usize>> {
     let tokens = text.tokens();
     let mut out: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
@@ -26,7 +32,8 @@ pub fn segments(reading: &str, text: &Tokenised, apart: impl Fn(usize) -> bool) 
             gap.is_some_and(|gap| gap.contains(['\n', '\r', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}', '\u{85}']));
         let edge = |at: usize| tokens.get(at).is_some_and(|token| token.kind == TokenKind::Url) || apart(at);
         let changes = index + 1 < tokens.len() && edge(index) != edge(index + 1);
-        if stops || line_ends || changes || index + 1 == tokens.len() {
+        let next_begins = index + 1 < tokens.len() && begins(index + 1);
+        if stops || line_ends || changes || next_begins || index + 1 == tokens.len() {
             let segment = start..index + 1;
             start = index + 1;
             let says_something =
@@ -61,7 +68,7 @@ mod tests {
             let tokens = &tokens.tokens()[range];
             &text[tokens[0].bytes.start..tokens[tokens.len() - 1].bytes.end]
         };
-        segments(text, &tokens, |_| false).into_iter().map(place).collect()
+        segments(text, &tokens, |_| false, |_| false).into_iter().map(place).collect()
     }
 
     #[test]
@@ -83,15 +90,15 @@ mod tests {
     fn what_is_apart_is_no_segment_and_ends_one() {
         let text = "I like you grinning face and red heart";
         let tokens = tokenise(text);
-        let found = segments(text, &tokens, |at| (3..5).contains(&at) || (6..8).contains(&at));
-        assert_eq!(found, [0..3, 5..6]);
+        let found = segments(text, &tokens, |at| (3..5).contains(&at) || (6..8).contains(&at), |at| at == 2);
+        assert_eq!(found, [0..2, 2..3, 5..6]);
     }
 
     proptest! {
         #[test]
         fn no_word_is_left_out_and_none_stands_twice(text in "[a-c .!?\n@:/]{0,60}|\\PC{0,40}") {
             let tokens = tokenise(&text);
-            let found = segments(&text, &tokens, |_| false);
+            let found = segments(&text, &tokens, |_| false, |at| at % 7 == 3);
             prop_assert!(found.windows(2).all(|two| two[0].end <= two[1].start));
             for (at, token) in tokens.tokens().iter().enumerate() {
                 let inside = found.iter().filter(|segment| segment.contains(&at)).count();
