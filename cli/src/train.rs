@@ -147,7 +147,7 @@ pub struct Trained {
 
 /// Of the hateful validation posts that the transformer would not have approved, this share may be approved because it was not asked. None
 /// at all would have nearly every post asked about.
-const STATED_LOSS: f64 = 0.002;
+const STATED_LOSS: f64 = 0.0005;
 /// A sentence by itself makes a post worth a look. Whether a post is hateful rather than not is said of the whole.
 const PART_AT_MOST: f64 = 0.49;
 /// Of harmless validation posts, this share may come to a person: as many as before parts were read by themselves.
@@ -235,7 +235,9 @@ fn cascade(linear: Trained, folder: &Path, approved_below: f64, onnx: &Onnx) -> 
             .filter(|(_, asked)| *asked)
             .map(|((worst, positive), _)| (*worst, *positive))
             .unzip();
-        let fitted = scoring::calibration::fit_platt(&some, &answers).ok_or(TrainError::NotCalibrated)?;
+        // Where too few say anything, the worst counts as the whole does.
+        let fitted =
+            scoring::calibration::fit_platt(&some, &answers).unwrap_or(Calibration { slope: 1.0, offset: 0.0 });
         // The bound of approval comes to stand where at most the stated share of harmless posts lies above it.
         let mut harmless: Vec<f64> =
             worst.iter().zip(&positive).filter(|(_, positive)| !**positive).map(|(worst, _)| *worst).collect();

@@ -96,9 +96,9 @@ def test_with_everyday_english_the_mean_is_trained_on_parts_of_texts(container):
     told, status = container.start({"seeds": "4"})
     assert status == 0, told
     work = container.root / "checkpoints"
-    assert [call[-1] for call in container.calls("parts")] == ["5", "4e-5", "3e-5"]
+    assert [call[-1] for call in container.calls("parts")] == ["5", "4e-5", "3e-5", "3e-5"]
     assert container.calls("parts")[2][2:5] == [f"{work}/seed-4/model.pt=0.15", f"{work}/seed-4/hardened/model.pt=0.15", f"{work}/parts-2/model.pt=0.7"]
-    assert container.calls("export")[1][1] == f"{work}/parts-3", "what serves is what was trained on parts"
+    assert container.calls("export")[1][1] == f"{work}/parts-4", "what serves is what was trained on parts"
 
 
 @pytest.mark.parametrize("wrong", [{"speed": "9"}, {"epochs": "many"}, {"seeds": "one"}, {"seeds": ""}])

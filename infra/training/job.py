@@ -124,12 +124,13 @@ class Job:
         if not any((self.data / file).exists() for file in EVERYDAY):
             print("no corpus of everyday English is there: the model is not trained on parts of texts", flush=True)
             return [*models, self.model("mean", self.work / "mean", every)]
-        # Parts of texts, in three passes; between them a share of the mean goes in again, which knows more about single posts.
+        # Parts of texts, in four passes; between them a share of the mean goes in again, which knows more about single posts.
         mean = lambda share: [(part, share / len(every)) for part in every]
         first = self.parts("parts-1", mean(1), 5)
         second = self.parts("parts-2", [*mean(0.25), (first, 0.75)], 6, "--again", "--rate", "4e-5")
         third = self.parts("parts-3", [*mean(0.3), (second, 0.7)], 7, "--again", "--rate", "3e-5")
-        return [*models, self.model("mean", self.work / "mean", [third])]
+        fourth = self.parts("parts-4", [*mean(0.2), (second, 0.4), (third, 0.4)], 8, "--again", "--rate", "3e-5")
+        return [*models, self.model("mean", self.work / "mean", [fourth])]
 
 
 def corpora():

@@ -427,7 +427,7 @@ impl Fields {
             Value::Array(items) => items,
             other => {
                 self.note("media");
-                if is_nothing(&other) || other == Value::from(0) {
+                if is_nothing(&other) || other.as_u64() == Some(0) {
                     return Vec::new();
                 }
                 vec![other]

@@ -80,9 +80,9 @@ fn the_transformer_is_asked_where_the_cascade_did_not_ask_it() {
 
 /// Texts with what the transformer says of them, and what both members do.
 const GOLDEN: [(&str, f64, f64); 3] = [
-    ("the weather was fine and we walked along the river", 0.024624, 0.012453),
-    ("Thank you all for the lovely birthday wishes!", 0.023975, 0.009596),
-    ("Our library opens at nine on Mondays.", 0.022432, 0.010788),
+    ("the weather was fine and we walked along the river", 0.004596, 0.014112),
+    ("Thank you all for the lovely birthday wishes!", 0.004615, 0.010888),
+    ("Our library opens at nine on Mondays.", 0.003975, 0.010792),
 ];
 
 fn sigmoid(x: f64) -> f64 {
