@@ -126,9 +126,11 @@ fn links(count: usize) -> String {
     (0..count).map(|number| format!("https://a.example/{number}")).collect::<Vec<_>>().join(" ")
 }
 
+type Way = (&'static str, Box<dyn Fn(&str) -> String>);
+
 /// Every way of burying a sentence, by name.
-fn ways() -> Vec<(&'static str, Box<dyn Fn(&str) -> String>)> {
-    fn way(name: &'static str, bury: impl Fn(&str) -> String + 'static) -> (&'static str, Box<dyn Fn(&str) -> String>) {
+fn ways() -> Vec<Way> {
+    fn way(name: &'static str, bury: impl Fn(&str) -> String + 'static) -> Way {
         (name, Box::new(bury))
     }
     let poem = || POEM.join("\n");
