@@ -84,19 +84,22 @@ pub fn read(bytes: &[u8]) -> Result<Documents, NotJson> {
     Ok(Documents { values, repairs: reader.repairs })
 }
 
-/// The value of the first `"name": value` anywhere in bytes that are not JSON as a whole, where it is text or a number.
+/// Values of the first few `"name": value` anywhere in bytes that are not JSON as a whole, where they are text or numbers.
 #[must_use]
-pub fn find(bytes: &[u8], name: &str) -> Option<Value> {
+pub fn find(bytes: &[u8], name: &str) -> Vec<Value> {
+    const MOST: usize = 16;
     let text = String::from_utf8_lossy(bytes);
     let name = format!("\"{name}\"");
-    let at = text.find(&name)? + name.len();
-    let mut reader = Reader { text: &text, at, repairs: Repairs::default(), fields: Map::new() };
-    reader.space();
-    if !reader.eat(b':') {
-        return None;
-    }
-    reader.space();
-    reader.value(MAX_DEPTH).filter(|value| value.is_string() || value.is_number())
+    let value = |(at, _): (usize, &str)| {
+        let mut reader = Reader { text: &text, at: at + name.len(), repairs: Repairs::default(), fields: Map::new() };
+        reader.space();
+        if !reader.eat(b':') {
+            return None;
+        }
+        reader.space();
+        reader.value(MAX_DEPTH).filter(|value| value.is_string() || value.is_number())
+    };
+    text.match_indices(&name).take(MOST).filter_map(value).collect()
 }
 
 struct Reader<'a> {

@@ -139,11 +139,17 @@ impl About {
         })
     }
 
-    /// What can be found in bytes that are not JSON.
+    /// What can be found in bytes that are not JSON: of each name the first value that can be read as what it should be.
     #[must_use]
     pub fn find(bytes: &[u8]) -> Option<Self> {
-        let found = |name: &str| Some((name.to_owned(), json::find(bytes, name)?));
-        Self::read(&["post_id", "revision", "author_id"].into_iter().filter_map(found).collect())
+        let first = |name: &str, fits: &dyn Fn(&Value) -> bool| json::find(bytes, name).into_iter().find(fits);
+        let names = |value: &Value| digits(value).is_some_and(|id| PostId::try_from(id).is_ok());
+        let mut fields = Map::from_iter([("post_id".to_owned(), first("post_id", &names)?)]);
+        fields
+            .extend(first("revision", &|value| revision(value).is_some()).map(|value| ("revision".to_owned(), value)));
+        let writes = |value: &Value| digits(value).is_some_and(|id| AuthorId::try_from(id).is_ok());
+        fields.extend(first("author_id", &writes).map(|value| ("author_id".to_owned(), value)));
+        Self::read(&fields)
     }
 }
 
