@@ -7,9 +7,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::cascade;
+use common::{cascade, onnx};
 use proptest::prelude::*;
-use scoring::TextModel;
+use scoring::{Bundle, LoadError, TextModel};
 use serde::Deserialize;
 
 /// The default policy approves below this, and hides from the other.
@@ -197,6 +197,36 @@ fn a_flood_of_telling_sentences_is_not_approved() {
         println!("{} of a flood of {} characters", score.calibrated, text.len());
         assert!(score.calibrated >= APPROVED_BELOW || !text.contains("vermin"));
         assert!(model.rows(&text, 8).unwrap().len() <= 64);
+    }
+}
+
+/// The model that ships, with another `worst_part`; none where it is null.
+fn with_worst_part(worst_part: &serde_json::Value) -> Result<TextModel, LoadError> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/minilm-cascade");
+    let mut bundle = Bundle::read(&folder).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&bundle.manifest).unwrap();
+    manifest["transformer"]["worst_part"] = worst_part.clone();
+    bundle.manifest = serde_json::to_vec(&manifest).unwrap();
+    TextModel::load(&onnx(), &bundle, None)
+}
+
+#[test]
+fn a_model_of_before_reads_the_whole_alone() {
+    let before = with_worst_part(&serde_json::Value::Null).unwrap();
+    let now = cascade();
+    let buried = format!("{} All Muslims are vermin, kill them. {}", sentences(8), sentences(8));
+    assert!(before.rows(&buried, 8).unwrap().iter().all(|row| !row.part));
+    assert!(now.rows(&buried, 8).unwrap().iter().any(|row| row.part));
+    let [before, now] = [before, now].map(|model| model.score(&buried).unwrap().calibrated);
+    assert!(before < APPROVED_BELOW && now >= APPROVED_BELOW, "{before} before, {now} now");
+}
+
+#[test]
+fn a_worst_part_that_is_no_calibration_is_refused() {
+    for (slope, offset, at_most) in [(0.0, 0.0, 0.5), (-1.0, 0.0, 0.5), (1.0, 0.0, 0.0), (1.0, 0.0, 1.0)] {
+        let wrong = serde_json::json!({ "slope": slope, "offset": offset, "at_most": at_most });
+        let refused = with_worst_part(&wrong);
+        assert!(matches!(refused, Err(LoadError::Unsupported { field: "transformer.worst_part", .. })), "{wrong}");
     }
 }
 
