@@ -123,12 +123,12 @@ fn outputs_of_other_rows_are_refused_and_so_is_what_is_no_number() {
 }
 
 #[test]
-fn one_bad_window_of_a_long_text_counts_and_no_length_takes_more_than_64_rows() {
+fn one_bad_window_of_a_long_text_counts_and_no_length_takes_more_than_288_rows() {
     let (model, ensemble) = ensemble();
     let bad = "kill all the muslims, they are vermin";
     let text = long(bad);
     assert!(model.rows(&text, usize::MAX).unwrap().len() > 32);
-    assert!(ensemble.rows(&text).len() <= 64);
+    assert!(ensemble.rows(&text).len() <= 288);
     let [found, calm] = [ensemble.read(&text).unwrap(), ensemble.read(&long("")).unwrap()];
     assert!(found.calibrated > 0.5 && calm.calibrated < 0.1, "{} and {}", found.calibrated, calm.calibrated);
 }

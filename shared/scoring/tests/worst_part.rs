@@ -186,17 +186,17 @@ fn hate_among_harmless_material_is_not_approved() {
     assert!(below.is_empty(), "{below:?}");
 }
 
-/// Thirty-two parts are read by themselves, the most telling first. Whoever sends more of them hides nothing behind them.
+/// 256 parts are read by themselves, the most telling first. Somebody who sends more of them hides nothing behind them.
 #[test]
 fn a_flood_of_telling_sentences_is_not_approved() {
     let model = cascade();
     let decoy = |number: usize| format!("Black coffee number {number} and Jewish bakeries, women and Muslims like it.");
-    let flood: String = (0..60).map(decoy).collect::<Vec<_>>().join(" ");
+    let flood: String = (0..200).map(decoy).collect::<Vec<_>>().join(" ");
     for text in [format!("{flood} Throw them all out, vermin. {flood}"), flood] {
         let score = model.score(&text).unwrap();
         println!("{} of a flood of {} characters", score.calibrated, text.len());
         assert!(score.calibrated >= APPROVED_BELOW || !text.contains("vermin"));
-        assert!(model.rows(&text, 8).unwrap().len() <= 64);
+        assert!(model.rows(&text, 8).unwrap().len() <= 256 + 16);
     }
 }
 
