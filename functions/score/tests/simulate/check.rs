@@ -192,19 +192,17 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Decisions that are left of somebody who was erased, on what was sent before that.
-    pub fn left_of(&mut self, subject: &Subject) -> usize {
+    /// Decisions that are left of somebody who was erased, on what was sent before that. A post that was sent after it, and decided before a
+    /// tombstone took its place, is nobody's concern.
+    pub fn left_of(&mut self, subject: &Subject, erased_at: i64) -> usize {
         self.look();
         let left = self.decided.iter().filter(|(key, decided)| {
             let item = decided.item.item();
-            let erased_at = match subject {
-                Subject::Author(author) if text(&item, "author_id") == author.as_str() => {
-                    self.authors_erased.get(&of_author(author.as_str()))
-                }
-                Subject::Post(post) if key.0 == post.as_str() => self.posts_erased.get(post.as_str()),
-                _ => return false,
+            let is_theirs = match subject {
+                Subject::Author(author) => text(&item, "author_id") == author.as_str(),
+                Subject::Post(post) => key.0 == post.as_str(),
             };
-            erased_at.is_none_or(|at| millis(&item, "received_at") < *at)
+            is_theirs && millis(&item, "received_at") < erased_at
         });
         left.count()
     }

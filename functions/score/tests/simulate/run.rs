@@ -75,8 +75,8 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
     let mut checker = ran.watch;
     if erases {
         let app = service::app(&judges[0], &Wire::new(&cloud, seed)).await;
-        for (_, subject) in &posts.erasures {
-            let is_left = checker.left_of(subject) + rows_left(&app, subject).await;
+        for (after, subject) in &posts.erasures {
+            let is_left = checker.left_of(subject, erased_at(*after)) + rows_left(&app, subject).await;
             if is_left > 0 {
                 checker.wrong(format!("{subject:?} was erased, and {is_left} decisions and rows are left"));
             }
@@ -113,7 +113,7 @@ async fn erasures(judges: &[Arc<Judge>; 2], cloud: &Arc<Cloud>, seed: u64, posts
     let app = service::app(&judges[0], &wire).await;
     let each = posts.erasures.iter().map(async |(after, subject)| {
         tokio::time::sleep_until(began + *after).await;
-        let at = Timestamp::from_millis(BEGINS_MS + i64::try_from(after.as_millis()).unwrap());
+        let at = Timestamp::from_millis(erased_at(*after));
         let key = digest_key();
         let eraser = Eraser {
             decisions: app.decisions.as_ref(),
@@ -139,6 +139,11 @@ async fn erasures(judges: &[Arc<Judge>; 2], cloud: &Arc<Cloud>, seed: u64, posts
         wire.weather(Weather::calm());
     };
     tokio::join!(futures::future::join_all(each), clears);
+}
+
+/// What was sent before this is erased, in milliseconds.
+fn erased_at(after: Duration) -> i64 {
+    BEGINS_MS + i64::try_from(after.as_millis()).unwrap()
 }
 
 async fn until_done(attempt: impl AsyncFn() -> Result<(), StoreError>) {
