@@ -329,8 +329,7 @@ impl TextModel {
         self.concluded(second, plan.too_many, &rows, &log_odds)
     }
 
-    /// Whether the transformer is asked about a text. With parts that are read by themselves, what is asked about is asked about whatever
-    /// stands before or behind it.
+    /// Whether the transformer is asked about a text. Where parts are read by themselves, text before or behind it never changes a yes.
     pub fn asks(&self, text: &str) -> Result<bool, ScoreError> {
         Ok(self.second_stage(&self.plan(text)?).is_some())
     }
@@ -453,7 +452,7 @@ impl TextModel {
         Ok(self.best(&readings(text))?.run.logit)
     }
 
-    /// The highest log-odds of the transformer for the whole, whatever the linear graph says; `None` where there is no transformer.
+    /// The transformer's highest log-odds for the whole text, asked for or not. `None` where there is no transformer.
     pub fn transformer_log_odds(&self, text: &str) -> Result<Option<f64>, ScoreError> {
         let best = |transformer: &Transformer| transformer.best(&readings(text), |text| self.suspicion(text));
         self.transformer.as_ref().map(|transformer| Ok(best(transformer)?.logit)).transpose()

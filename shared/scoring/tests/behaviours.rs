@@ -4,9 +4,8 @@
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 
-use common::cascade;
+use common::{cascade, read};
 use serde::Deserialize;
 
 /// A score of this or more says hateful.
@@ -45,11 +44,6 @@ struct Pair {
 struct HeldOut {
     terms: Vec<BTreeMap<String, String>>,
     templates: Vec<String>,
-}
-
-fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours").join(name);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 #[test]

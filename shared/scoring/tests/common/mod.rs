@@ -71,3 +71,40 @@ pub fn davidson() -> Option<Vec<String>> {
     let column = reader.headers().unwrap().iter().position(|name| name == "tweet").unwrap();
     Some(reader.records().map(|row| row.unwrap()[column].to_owned()).collect())
 }
+
+/// A file of the behaviours.
+pub fn read<T: for<'a> serde::Deserialize<'a>>(name: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours").join(name);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Harmless material.
+pub const SENTENCES: [&str; 16] = [
+    "The museum opens at nine.",
+    "We took the tram and watched the boats.",
+    "My sister is learning the violin.",
+    "Soup is on the stove.",
+    "It rained until noon, then the sun came out.",
+    "The library has new chairs.",
+    "Grandpa fixed the old radio.",
+    "Her bike has a flat tyre again.",
+    "They planted beans along the fence.",
+    "The train to the coast was late.",
+    "I like tea better than coffee.",
+    "Our team meets on Thursday.",
+    "The children built a snowman.",
+    "He returned the book yesterday.",
+    "Look at the moon tonight!",
+    "Can you pass me the salt?",
+];
+pub const POEM: [&str; 6] = [
+    "The snow lies soft upon the lane",
+    "a robin sings behind the pane",
+    "and all the hills are white again",
+    "the kettle hums a quiet tune",
+    "the night will fall so very soon",
+    "and over all the waning moon",
+];
+pub const RECIPE: &str =
+    "Ingredients: 2 eggs, 100 g flour, 1 tbsp sugar. Whisk the eggs, fold in the flour, rest for ten minutes.";
+pub const CODE: &str = "fn main() { let total: u32 = (1..=10).sum(); println!(\"{total}\"); }";
