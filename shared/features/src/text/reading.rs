@@ -30,6 +30,17 @@ struct Mark {
     to: u32,
 }
 
+impl Mark {
+    /// A character in the place of a stretch, which may run backwards. An empty stretch is at the start.
+    fn over(c: char, stretch: &[Mark]) -> Self {
+        Self {
+            c,
+            from: stretch.iter().map(|mark| mark.from).min().unwrap_or_default(),
+            to: stretch.iter().map(|mark| mark.to).max().unwrap_or_default(),
+        }
+    }
+}
+
 /// A reading of a text. No `Debug`: it must not end up in a log.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Reading {
@@ -264,9 +275,8 @@ fn between_words(before: &[Mark], after: &[Mark]) -> bool {
 
 /// Pushes `said` in the place of `taken`.
 fn push(out: &mut Vec<Mark>, taken: &[Mark], said: &str) {
-    let from = taken.iter().map(|mark| mark.from).min().unwrap_or_default();
-    let to = taken.iter().map(|mark| mark.to).max().unwrap_or_default();
-    out.extend(said.chars().map(|c| Mark { c, from, to }));
+    let place = Mark::over(' ', taken);
+    out.extend(said.chars().map(|c| Mark { c, ..place }));
 }
 
 /// How many characters belong together, and what is read in their place, if not themselves.
@@ -568,11 +578,10 @@ fn without_repeats(marks: &[Mark]) -> Vec<Mark> {
             _ if "aeiou".contains(letter) => 1,
             _ => 2,
         };
-        let end = run.last().map_or(0, |m| m.to);
-        for (place, mark) in run.iter().take(kept).enumerate() {
-            // The last one kept stands for all that follow.
-            out.push(if place + 1 == kept { Mark { to: end.max(mark.to), ..*mark } } else { *mark });
-        }
+        let (alone, shared) = run.split_at(kept - 1);
+        out.extend_from_slice(alone);
+        // The last one kept stands for all that follow.
+        out.extend(shared.first().map(|mark| Mark::over(mark.c, shared)));
     }
     out
 }

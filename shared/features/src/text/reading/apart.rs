@@ -29,8 +29,7 @@ pub(super) fn without_emoji_between(marks: &[Mark]) -> Vec<Mark> {
         let rest = marks.get(at..).unwrap_or_default();
         if let Some((length, _)) = emoji(rest) {
             dots.push((dotted.len(), at..at + length));
-            let to = rest.get(length - 1).map_or(mark.to, |last| last.to);
-            dotted.push(Mark { c: '\u{b7}', to, ..*mark });
+            dotted.push(Mark::over('\u{b7}', rest.get(..length).unwrap_or(rest)));
             at += length;
         } else {
             dotted.push(*mark);
@@ -190,8 +189,7 @@ fn read_run(marks: &[Mark], run: &[Apart]) -> Option<Vec<Mark>> {
         if ends.is_some() && between.len() > narrowest && between.iter().any(|mark| mark.c.is_whitespace()) {
             out.extend_from_slice(between);
         } else {
-            let (from, to) = (between.first()?.from, between.last()?.to);
-            out.push(Mark { c: ' ', from: from.min(to), to: to.max(from) });
+            out.push(Mark::over(' ', between));
         }
     }
     Some(out)
