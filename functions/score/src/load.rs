@@ -296,8 +296,8 @@ async fn verdicts(app: &App, items: &mut [Item], deadline: Deadline) {
     .await;
 }
 
-/// What was sent before its author or an earlier revision was erased is not decided. An author's row says so, which is read anyway; where
-/// it cannot be read, the table of decisions is asked, without which nothing can be decided.
+/// What was sent before its author or its post was erased is not decided. An author's row says so, and what is known of earlier revisions,
+/// which are read anyway; where one of these cannot be read, the table of decisions is asked, without which nothing can be decided.
 async fn erased(app: &App, items: &mut [Item], lookups: &HashMap<RowKey, Lookup>, by: Deadline) {
     if planted("tombstone-ignored") {
         return;
@@ -314,20 +314,29 @@ async fn erased(app: &App, items: &mut [Item], lookups: &HashMap<RowKey, Lookup>
         let author = app.author(&subject.post);
         if by_row || subject.erased.iter().any(|tombstone| tombstone.covers(item.received_at, author)) {
             (item.state, item.reject) = (State::Erased, None);
-        } else if let Some(author) = author.filter(|_| rows.contains(&&Lookup::Unavailable)) {
-            unknown.push((place, author));
+            continue;
+        }
+        if rows.contains(&&Lookup::Unavailable) {
+            unknown.extend(author.map(|author| (place, Grave::Author(author))));
+        }
+        if subject.verdict_before == VerdictBefore::Unavailable {
+            // Where an erased post has its tombstone: in place of its first revision, or below what was sent since.
+            let post = &subject.post.post_id;
+            unknown.push((place, Grave::Post(post.clone(), Revision::FIRST)));
+            unknown.push((place, Grave::Below(post.clone())));
         }
     }
     if unknown.is_empty() {
         return;
     }
-    let graves: Vec<_> = unknown.iter().map(|(_, author)| Grave::Author(*author)).collect();
+    let graves: Vec<_> = unknown.iter().map(|(_, grave)| grave.clone()).collect();
     let answers = app.decisions.tombstones(&graves, by).await;
     let unanswered = std::iter::repeat_with(|| Err(StoreError::transient("reading decisions", "no answer")));
-    for ((place, author), answer) in unknown.into_iter().zip(answers.into_iter().chain(unanswered)) {
+    for ((place, _), answer) in unknown.into_iter().zip(answers.into_iter().chain(unanswered)) {
         let Some(item) = items.get_mut(place) else { continue };
+        let State::Loaded(subject) = &item.state else { continue };
         match answer {
-            Ok(Some(tombstone)) if tombstone.covers(item.received_at, Some(author)) => {
+            Ok(Some(tombstone)) if tombstone.covers(item.received_at, app.author(&subject.post)) => {
                 (item.state, item.reject) = (State::Erased, None);
             }
             Ok(_) => {}

@@ -137,9 +137,9 @@ async fn settle_all(app: &App, work: &mut Work, places: Vec<usize>) {
                 continue;
             }
         };
-        let is_free = !records.iter().any(|record| record.revision == own.revision);
+        // What was sent before an erasure decides nothing anew, whatever was sent and decided since.
         let author = app.author(&subject.post);
-        if is_free && tombstones.iter().any(|(_, tombstone)| tombstone.covers(item.received_at, author)) {
+        if tombstones.iter().any(|(_, tombstone)| tombstone.covers(item.received_at, author)) {
             (item.state, item.reject) = (State::Erased, None);
             continue;
         }

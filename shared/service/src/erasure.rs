@@ -9,7 +9,7 @@ use features::views::{Definitions, Entity, FeatureRow, Lookup, RowKey};
 use futures::future::try_join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use store::{Deadline, DecisionStore, FeatureStore, Grave, ObjectStore, Page, Search, StoreError};
+use store::{Deadline, DecisionStore, Erased, FeatureStore, Grave, ObjectStore, Page, Search, StoreError};
 
 /// No invocation that began before the tombstones were there lasts longer.
 pub const SETTLED: Duration = Duration::from_secs(60);
@@ -92,11 +92,16 @@ impl Eraser<'_> {
     /// # Errors
     /// Where not all of them are known to stand.
     pub async fn announce(&self) -> Result<Counts, StoreError> {
-        let grave = match self.subject {
-            Subject::Author(_) => Grave::Author(self.digest()),
-            Subject::Post(post) => Grave::Post(post.clone(), Revision::FIRST),
-        };
-        self.bury(&[grave]).await?;
+        match self.subject {
+            Subject::Author(_) => drop(self.bury(&[Grave::Author(self.digest())]).await?),
+            Subject::Post(post) => {
+                let stands = self.bury(&[Grave::Post(post.clone(), Revision::FIRST)]).await?;
+                // Somebody posted it again since: what is under way from before has to find its tombstone all the same.
+                if stands.contains(&Erased::Later) {
+                    self.bury(&[Grave::Below(post.clone())]).await?;
+                }
+            }
+        }
         Ok(Counts { features: self.forget(self.own_rows()).await?, ..Counts::default() })
     }
 
@@ -150,12 +155,12 @@ impl Eraser<'_> {
         Ok(Counts { features, quarantined: self.release(self.key.post(post)).await?, ..Counts::default() })
     }
 
-    async fn bury(&self, graves: &[Grave]) -> Result<(), StoreError> {
+    async fn bury(&self, graves: &[Grave]) -> Result<Vec<Erased>, StoreError> {
         if !self.erases || graves.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let answers = self.decisions.erase(graves, &self.tombstone(), Deadline::now() + PATIENCE).await;
-        answers.into_iter().try_for_each(|answer| answer.map(drop))
+        answers.into_iter().collect()
     }
 
     fn own_rows(&self) -> Vec<RowKey> {

@@ -34,6 +34,8 @@ pub enum Superseded {
 pub enum Grave {
     /// One revision of a post.
     Post(PostId, Revision),
+    /// A post, in a place of its own: where that of the first revision has something that was sent later.
+    Below(PostId),
     /// Everything of an author, by the keyed digest of the id: where the features, which say the same, cannot be read.
     Author(KeyedDigest),
 }
@@ -494,10 +496,10 @@ fn patient(deadline: Deadline) -> Deadline {
 }
 
 fn key(post: &PostId, revision: Revision) -> item::Item {
-    key_of(post.to_string(), revision)
+    key_of(post.to_string(), revision.get())
 }
 
-fn key_of(post: String, revision: Revision) -> item::Item {
+fn key_of(post: String, revision: u64) -> item::Item {
     HashMap::from([
         ("post_id".to_owned(), AttributeValue::S(post)),
         ("revision".to_owned(), AttributeValue::N(revision.to_string())),
@@ -546,8 +548,8 @@ impl DecisionStore for DynamoDecisions {
                 .send();
             let answer = aws::call(DOING, deadline, request).await?;
             for item in answer.items.ok_or_else(|| aws::empty(DOING))? {
-                match item::tombstone(&item).zip(revision_of(&item)) {
-                    Some((tombstone, revision)) => history.tombstones.push((revision, tombstone)),
+                match erased_in(&item) {
+                    Some(erased) => history.tombstones.push(erased),
                     None => history.records.push(item::from_item(item)?),
                 }
             }
@@ -578,8 +580,8 @@ impl DecisionStore for DynamoDecisions {
                 .send();
             let answer = aws::call(DOING, deadline, request).await?;
             for item in answer.items.ok_or_else(|| aws::empty(DOING))? {
-                match item::tombstone(&item).zip(revision_of(&item)) {
-                    Some((tombstone, revision)) => before.tombstones.push((revision, tombstone)),
+                match erased_in(&item) {
+                    Some(erased) => before.tombstones.push(erased),
                     None => before.verdict = true,
                 }
             }
@@ -674,6 +676,16 @@ pub(crate) fn unprocessed(left: Option<HashMap<String, KeysAndAttributes>>) -> V
     left.unwrap_or_default().into_values().flat_map(|left| left.keys).collect()
 }
 
+/// The number of no revision, before the first: a question for what is before any revision finds it.
+const BELOW: u64 = 0;
+
+/// What was erased here, and in which place; below the first counts as the first.
+fn erased_in(item: &item::Item) -> Option<(Revision, Tombstone)> {
+    let (_, number) = identity(item)?;
+    let revision = if number == BELOW { Revision::FIRST } else { Revision::try_from(number).ok()? };
+    Some((revision, item::tombstone(item)?))
+}
+
 /// Whether something was erased here.
 fn is_grave(item: &item::Item) -> bool {
     item.contains_key(item::ERASED_AT)
@@ -682,8 +694,9 @@ fn is_grave(item: &item::Item) -> bool {
 fn grave_key(grave: &Grave) -> item::Item {
     match grave {
         Grave::Post(post, revision) => key(post, *revision),
+        Grave::Below(post) => key_of(post.to_string(), BELOW),
         // No post has such an id: a control character stands in it.
-        Grave::Author(author) => key_of(format!("author\u{1f}{}", keyed_hex(*author)), Revision::FIRST),
+        Grave::Author(author) => key_of(format!("author\u{1f}{}", keyed_hex(*author)), Revision::FIRST.get()),
     }
 }
 
@@ -790,6 +803,7 @@ impl DecisionStore for MemoryDecisions {
         let graves = self.graves();
         let tombstones = graves.iter().filter_map(|(grave, tombstone)| match grave {
             Grave::Post(of, revision) if of == post => Some((*revision, *tombstone)),
+            Grave::Below(of) if of == post => Some((Revision::FIRST, *tombstone)),
             _ => None,
         });
         Ok(History { records, tombstones: tombstones.collect() })
@@ -802,6 +816,7 @@ impl DecisionStore for MemoryDecisions {
         });
         let tombstones = graves.iter().filter_map(|(grave, tombstone)| match grave {
             Grave::Post(of, earlier) if of == post && *earlier < revision => Some((*earlier, *tombstone)),
+            Grave::Below(of) if of == post => Some((Revision::FIRST, *tombstone)),
             _ => None,
         });
         Ok(Before { verdict, tombstones: tombstones.collect() })

@@ -162,6 +162,44 @@ async fn features_that_cannot_be_read_bring_nobody_back() {
     assert!(world.record("p", 1).is_none() && world.record("s", 1).is_some());
 }
 
+/// A post is erased, and comes anew before that is known: what is under way from before finds its tombstone below the new first revision.
+#[tokio::test]
+async fn what_was_posted_again_hides_no_tombstone() {
+    let world = Arc::new(World::default());
+    let app = app(&world);
+    let sent = |text: &str, fields: serde_json::Value| {
+        let mut all = json!({ "text": text, "author_id": "u" });
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        post_with("p", all)
+    };
+    sent_at(&app, &sent("Good morning", json!({ "revision": 1 })), AFTER_MS).await;
+    erase(&world, &Subject::Post(post_id("p"))).await;
+    for before in [json!({}), json!({ "revision": 1 }), json!({ "revision": 2 })] {
+        sent_at(&app, &sent(HATEFUL, before.clone()), SENT_MS).await;
+        assert_eq!(decided(&world), posts(&[("p", 1)]), "{before}");
+        assert_eq!(world.record("p", 1).unwrap().decision, domain::Decision::Approve);
+    }
+    sent_at(&app, &sent(HATEFUL, json!({ "revision": 2 })), AFTER_MS).await;
+    assert_eq!(decided(&world), posts(&[("p", 1), ("p", 2)]));
+}
+
+/// Where earlier revisions cannot be read, the tombstone is asked for by itself, without which nothing is decided.
+#[tokio::test]
+async fn revisions_that_cannot_be_read_bring_nothing_back() {
+    let world = Arc::new(World::default());
+    let app = app(&world);
+    let revision = |number: u64| post_with("p", json!({ "text": HATEFUL, "author_id": "u", "revision": number }));
+    erase(&world, &Subject::Post(post_id("p"))).await;
+    world.breaks(Fault::Verdicts);
+    sent_at(&app, &revision(2), SENT_MS).await;
+    assert_eq!(decided(&world), posts(&[]));
+    sent_at(&app, &revision(3), AFTER_MS).await;
+    assert_eq!(decided(&world), posts(&[("p", 3)]));
+    world.breaks(Fault::Get);
+    assert_eq!(deliver(&app, &[revision(2)]).await, [0]);
+    assert_eq!(decided(&world), posts(&[("p", 3)]));
+}
+
 /// Of two equal messages in a batch one was sent before the erasure and one after it.
 #[tokio::test]
 async fn a_repeat_that_was_sent_later_is_decided() {

@@ -194,7 +194,7 @@ impl<'a> Checker<'a> {
 
     /// Decisions that are left of somebody who was erased, on what was sent before that. A post that was sent after it, and decided before a
     /// tombstone took its place, is nobody's concern.
-    pub fn left_of(&mut self, subject: &Subject, erased_at: i64) -> usize {
+    pub fn left_of(&mut self, subject: &Subject, erased_at: i64) -> Vec<Place> {
         self.look();
         let left = self.decided.iter().filter(|(key, decided)| {
             let item = decided.item.item();
@@ -204,7 +204,7 @@ impl<'a> Checker<'a> {
             };
             is_theirs && millis(&item, "received_at") < erased_at
         });
-        left.count()
+        left.map(|(key, _)| key.clone()).collect()
     }
 
     /// Other content came in a place that is taken: decided again, no milder, and nothing that was known is forgotten.

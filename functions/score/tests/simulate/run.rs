@@ -76,9 +76,10 @@ async fn in_virtual_time(judges: &[Arc<Judge>; 2], seed: u64, posts: &Posts, cli
     if erases {
         let app = service::app(&judges[0], &Wire::new(&cloud, seed)).await;
         for (after, subject) in &posts.erasures {
-            let is_left = checker.left_of(subject, erased_at(*after)) + rows_left(&app, subject).await;
-            if is_left > 0 {
-                checker.wrong(format!("{subject:?} was erased, and {is_left} decisions and rows are left"));
+            let erased_at = erased_at(*after);
+            let (decisions, rows) = (checker.left_of(subject, erased_at), rows_left(&app, subject).await);
+            if rows > 0 || !decisions.is_empty() {
+                checker.wrong(format!("{subject:?} was erased at {erased_at}; left are {rows} rows and {decisions:?}"));
             }
         }
     }

@@ -266,6 +266,18 @@ async fn what_was_sent_later_is_not_erased(store: &dyn DecisionStore) {
         let tombstone = Tombstone { erased_at: after(seconds), author: None };
         assert_eq!(erase(store, &[grave(1)], tombstone).await, [Erased::Later], "{seconds}");
     }
+    // What was sent before is still known for erased, in a place below the first revision.
+    let tombstone = Tombstone { erased_at: after(0), author: None };
+    assert_eq!(erase(store, &[Grave::Below(post_id(&post))], tombstone).await, [Erased::Done]);
+    let history = store.of_post(&post_id(&post), soon()).await.unwrap();
+    assert_eq!((history.records.len(), history.tombstones), (2, vec![(Revision::FIRST, tombstone)]));
+    for number in [1, 2, 9] {
+        let before = store.before(&post_id(&post), revision(number), soon()).await.unwrap();
+        assert_eq!(before.tombstones, [(Revision::FIRST, tombstone)]);
+    }
+    assert_eq!(insert(store, &[record(&post, 3)]).await, [Inserted::New]);
+    assert_eq!(found_by(store, vec![Search::of_post(post_id(&post))]).await.len(), 3);
+    erase(store, &[grave(3)], Tombstone { erased_at: after(1), author: None }).await;
     let tombstone = Tombstone { erased_at: Timestamp::from_millis(after(0).millis() + 1), author: None };
     assert_eq!(erase(store, &[grave(1)], tombstone).await, [Erased::Done]);
     assert_eq!(store.of_post(&post_id(&post), soon()).await.unwrap().records, [record(&post, 2)]);
