@@ -31,7 +31,7 @@ if name == "train":
     (folder / "model.pt").touch()
 elif name == "augment":
     value("--json").touch()
-elif name == "parts":
+elif name in ("parts", "early"):
     value("--out").mkdir(parents=True, exist_ok=True)
     (value("--out") / "model.pt").touch()
 elif name == "seeds":
@@ -49,7 +49,7 @@ def container(tmp_path):
     steps.mkdir()
     for name in ("job", "fetch"):
         (steps / f"{name}.py").write_text((ROOT / f"infra/training/{name}.py").read_text())
-    for name in ("train", "export", "seeds", "parts", "augment"):
+    for name in ("train", "export", "seeds", "parts", "early", "augment"):
         (steps / f"{name}.py").write_text(STEP)
     (steps / "moderato").write_text(f"#!{sys.executable}\n{STEP}")
     (steps / "moderato").chmod(0o755)
@@ -98,7 +98,8 @@ def test_with_everyday_english_the_mean_is_trained_on_parts_of_texts(container):
     work = container.root / "checkpoints"
     assert [call[-1] for call in container.calls("parts")] == ["5", "4e-5", "3e-5", "3e-5"]
     assert container.calls("parts")[2][2:5] == [f"{work}/seed-4/model.pt=0.15", f"{work}/seed-4/hardened/model.pt=0.15", f"{work}/parts-2/model.pt=0.7"]
-    assert container.calls("export")[1][1] == f"{work}/parts-4", "what serves is what was trained on parts"
+    assert container.calls("early")[0][1] == f"{work}/parts-4"
+    assert container.calls("export")[1][1:3] == [f"{work}/early", "--vocabulary"], "what serves is what was trained on parts, with a first look"
 
 
 @pytest.mark.parametrize("wrong", [{"speed": "9"}, {"epochs": "many"}, {"seeds": "one"}, {"seeds": ""}])

@@ -16,13 +16,23 @@ from encoder import Encoder
 KINDS = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64}
 
 
+def graphs_of(graph):
+    """A graph and those in its branches: with a first look, most layers are in one."""
+    yield graph
+    for node in (graph.Nodes(i) for i in range(graph.NodesLength())):
+        for branch in (node.Attributes(i).G() for i in range(node.AttributesLength())):
+            if branch:
+                yield from graphs_of(branch)
+
+
 def main(source, target):
-    graph = InferenceSession.GetRootAsInferenceSession(open(source, "rb").read(), 0).Model().Graph()
-    constants = {}
-    for tensor in (graph.Initializers(i) for i in range(graph.InitializersLength())):
-        shape = [tensor.Dims(i) for i in range(tensor.DimsLength())]
-        constants[tensor.Name().decode()] = np.frombuffer(tensor.RawDataAsNumpy().tobytes(), KINDS[tensor.DataType()]).reshape(shape)
-    nodes = [([node.Inputs(i).decode() for i in range(node.InputsLength())], node.Outputs(0).decode()) for node in (graph.Nodes(i) for i in range(graph.NodesLength()))]
+    graphs = list(graphs_of(InferenceSession.GetRootAsInferenceSession(open(source, "rb").read(), 0).Model().Graph()))
+    constants, nodes = {}, []
+    for graph in graphs:
+        for tensor in (graph.Initializers(i) for i in range(graph.InitializersLength())):
+            shape = [tensor.Dims(i) for i in range(tensor.DimsLength())]
+            constants[tensor.Name().decode()] = np.frombuffer(tensor.RawDataAsNumpy().tobytes(), KINDS[tensor.DataType()]).reshape(shape)
+        nodes += [([node.Inputs(i).decode() for i in range(node.InputsLength())], node.Outputs(0).decode()) for node in (graph.Nodes(i) for i in range(graph.NodesLength()))]
     state = {}
     for inputs, output in nodes:
         quantized = [name for name in inputs if name.endswith("_quantized") and name in constants and constants[name].dtype == np.int8]
@@ -38,9 +48,9 @@ def main(source, target):
     for name, value in constants.items():
         if value.dtype == np.float32 and name.split(".")[0] in ("layers", "norm", "places", "head") and not name.endswith("_scale"):
             state[name] = torch.tensor(value.copy())
-    tokens, width = state["words.weight"].shape
-    layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
-    Encoder(tokens, width, layers, width // 32, state["layers.0.up.weight"].shape[0], state["places.weight"].shape[0]).load_state_dict(state)
+    # A first look is fitted anew to what comes of these weights.
+    state = {name: value for name, value in state.items() if not name.startswith("early.")}
+    Encoder.of(state)
     torch.save(state, target)
 
 

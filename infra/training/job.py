@@ -103,6 +103,13 @@ class Job:
             self.run(f"parts: {name}", sys.executable, HERE / "parts.py", "--start", *shares, "--vocabulary", self.work / "vocab.txt", "--out", folder, "--seed", seed, *options)
         return folder
 
+    def early(self, name, start):
+        """A first look for a checkpoint, so that what is clearly harmless costs two layers."""
+        folder = self.work / name
+        if not (folder / "model.pt").exists():
+            self.run("a first look", sys.executable, HERE / "early.py", start, "--vocabulary", self.work / "vocab.txt", "--out", folder)
+        return folder
+
     def seed(self, seed):
         """Trains and hardens one seed. Gives the folder of the checkpoint."""
         folder = self.work / f"seed-{seed}"
@@ -130,7 +137,7 @@ class Job:
         second = self.parts("parts-2", [*mean(0.25), (first, 0.75)], 6, "--again", "--rate", "4e-5")
         third = self.parts("parts-3", [*mean(0.3), (second, 0.7)], 7, "--again", "--rate", "3e-5")
         fourth = self.parts("parts-4", [*mean(0.2), (second, 0.4), (third, 0.4)], 8, "--again", "--rate", "3e-5")
-        return [*models, self.model("mean", self.work / "mean", [fourth])]
+        return [*models, self.model("mean", self.work / "mean", [self.early("early", fourth)])]
 
 
 def corpora():

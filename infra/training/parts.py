@@ -210,7 +210,9 @@ def start_of(parts, torch):
     """The mean of checkpoints by their shares, or of all alike."""
     shares = [float(share) if share else 1.0 for _, _, share in parts]
     states = [torch.load(path) for path, _, _ in parts]
-    return {name: sum(state[name] * (share / sum(shares)) for state, share in zip(states, shares)) for name in states[0]}
+    # What early.py fitted was for one of them alone.
+    names = [name for name in states[0] if not name.startswith("early.")]
+    return {name: sum(state[name] * (share / sum(shares)) for state, share in zip(states, shares)) for name in names}
 
 
 def main():
@@ -231,10 +233,7 @@ def main():
     texts = train.Texts(args.vocabulary)
     examples, ours = examples_of(rng, texts, set(args.without), args.again)
     state = start_of([part.partition("=") for part in args.start], torch)
-    tokens, width = state["words.weight"].shape
-    layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
-    model = Encoder(tokens, width, layers, width // 32, state["layers.0.up.weight"].shape[0], state["places.weight"].shape[0])
-    model.load_state_dict(state)
+    model = Encoder.of(state)
     decayed = [p for p in model.parameters() if p.dim() > 1]
     plain = [p for p in model.parameters() if p.dim() <= 1]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=args.rate, fused=True)

@@ -64,25 +64,24 @@ fn where_the_cascade_asked_its_transformer_the_score_is_the_same_to_the_last_bit
 #[test]
 fn the_transformer_is_asked_where_the_cascade_did_not_ask_it() {
     let (model, ensemble) = ensemble();
+    let mut wrong = Vec::new();
     for (text, raw, calibrated) in GOLDEN {
         assert_eq!(model.score(text).unwrap().stage, Stage::Linear, "{text:?}");
         let opinion = ensemble.read(text).unwrap();
         // 8 bits are rounded otherwise where a processor adds floats in another order.
-        assert!(
-            (opinion.raw - raw).abs() < 0.006 && (opinion.calibrated - calibrated).abs() < 0.004,
-            "{text:?} has {} and {}",
-            opinion.raw,
-            opinion.calibrated
-        );
+        if (opinion.raw - raw).abs() >= 0.006 || (opinion.calibrated - calibrated).abs() >= 0.004 {
+            wrong.push((text, opinion.raw, opinion.calibrated));
+        }
         assert_eq!(opinion.raw, (model.transformer_log_odds(text).unwrap().map(sigmoid).unwrap() * 1e6).round() / 1e6);
     }
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 /// Texts with what the transformer says of them, and what both members do.
 const GOLDEN: [(&str, f64, f64); 3] = [
-    ("the weather was fine and we walked along the river", 0.004596, 0.014112),
-    ("Thank you all for the lovely birthday wishes!", 0.004615, 0.010888),
-    ("Our library opens at nine on Mondays.", 0.003975, 0.010792),
+    ("the weather was fine and we walked along the river", 0.000057, 0.001565),
+    ("Thank you all for the lovely birthday wishes!", 0.000384, 0.003014),
+    ("Our library opens at nine on Mondays.", 0.000138, 0.001958),
 ];
 
 fn sigmoid(x: f64) -> f64 {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
 use features::text::{
-    Reading, TokenKind, Tokenised, WeightedBucket, readings, segments, tokenise, weighted_buckets, windows,
+    Reading, TokenKind, Tokenised, WeightedBucket, pieces, readings, segments, tokenise, weighted_buckets, windows,
 };
 use thiserror::Error;
 
@@ -126,6 +126,9 @@ const CLASSES: [&str; 3] = ["class_hate", "class_offensive", "class_neither"];
 /// have to be read goes to a person.
 const MOST_PARTS: usize = 256;
 
+/// A segment of so few tokens is a fragment: a word in a line of its own, a cell of a table.
+const FRAGMENT: usize = 3;
+
 /// A sentence of fewer words, all in ASCII, is not said to be in another language than the text around it.
 const LEAST_WORDS: usize = 5;
 
@@ -150,6 +153,18 @@ struct Plan {
     too_many: bool,
 }
 
+impl manifest::Transformer {
+    /// The probability that a row makes of the harm: the whole by itself, or the worst of all rows as far as that goes.
+    fn probability(&self, row: &Row, log_odds: f64) -> f64 {
+        let whole = if row.part { 0.0 } else { self.calibration.probability(log_odds, row.linear) };
+        match &self.worst_part {
+            None => whole,
+            Some(worst) if whole > worst.at_most => whole,
+            Some(worst) => worst.probability(self.calibration.log_odds(log_odds, row.linear)),
+        }
+    }
+}
+
 /// Where a range of tokens stands in its text, in Unicode scalar values.
 fn chars_of(text: &Tokenised, tokens: Range<usize>) -> Range<usize> {
     let tokens = text.tokens().get(tokens).unwrap_or_default();
@@ -165,8 +180,8 @@ fn words_of<'a>(reading: &'a Reading, text: &Tokenised, tokens: Range<usize>) ->
     reading.text().get(start..end).unwrap_or_default()
 }
 
-/// The sentences of a reading, two short neighbours together, and overlapping stretches of what is longer than a stretch: what may say
-/// something by itself.
+/// The sentences of a reading, what they quote, two neighbours together, fragments in a row, and overlapping stretches of what is longer than
+/// a stretch: what may say something by itself.
 fn parts(reading: &Reading, text: &Tokenised, raw: &[char]) -> Vec<Range<usize>> {
     let written = |at: usize| {
         let place = text.tokens().get(at).map_or(0..0, |token| reading.raw(token.chars.clone()));
@@ -193,10 +208,20 @@ fn parts(reading: &Reading, text: &Tokenised, raw: &[char]) -> Vec<Range<usize>>
             && language::is_common(&lower)
     };
     let sentences = segments(reading.text(), text, apart, begins);
+    let is_fragment = |segment: &Range<usize>| segment.len() <= FRAGMENT;
     let pairs = sentences.windows(2).filter_map(|two| {
         let [first, second] = two else { return None };
-        Some(first.start..second.end).filter(|both| both.len() <= LONGEST)
+        let both = first.start..second.end;
+        (both.len() <= LONGEST && !(is_fragment(first) && is_fragment(second))).then_some(both)
     });
+    let rows = sentences.chunk_by(|a, b| is_fragment(a) && is_fragment(b)).filter_map(|row| match row {
+        [first, .., last] => Some(first.start..last.end),
+        _ => None,
+    });
+    // A quotation may have several sentences.
+    let quoted =
+        pieces(reading.text(), text, 0..text.tokens().len()).into_iter().filter(|piece| piece.len() <= LONGEST);
+    let quoted = sentences.iter().flat_map(|one| pieces(reading.text(), text, one.clone())).chain(quoted);
     let step = LONGEST / 2;
     let stretches = |sentence: Range<usize>| {
         let more = sentence.len().saturating_sub(LONGEST).div_ceil(step);
@@ -205,7 +230,7 @@ fn parts(reading: &Reading, text: &Tokenised, raw: &[char]) -> Vec<Range<usize>>
             start..(start + LONGEST).min(sentence.end)
         })
     };
-    sentences.iter().cloned().flat_map(stretches).chain(pairs).collect()
+    sentences.iter().cloned().chain(rows).chain(quoted).flat_map(stretches).chain(pairs).collect()
 }
 
 impl Best {
@@ -323,10 +348,17 @@ impl TextModel {
         };
         let rows = self.planned(transformer, &plan, MOST_WINDOWS)?;
         let mut log_odds = Vec::with_capacity(rows.len());
+        let mut highest = 0.0_f64;
         for row in &rows {
+            // The whole comes first, and no part counts for more than this.
+            if row.part && second.worst_part.is_some_and(|worst| highest >= worst.at_most) {
+                break;
+            }
             log_odds.push(transformer.outputs(&row.ids)?.first().copied().ok_or(ScoreError::NotFinite)?);
+            highest = log_odds.last().map_or(highest, |log_odds| highest.max(second.probability(row, *log_odds)));
         }
-        self.concluded(second, plan.too_many, &rows, &log_odds)
+        let read = rows.get(..log_odds.len()).unwrap_or_default();
+        self.concluded(second, plan.too_many, read, &log_odds)
     }
 
     /// Whether the transformer is asked about a text. Where parts are read by themselves, text before or behind it never changes a yes.
@@ -391,8 +423,7 @@ impl TextModel {
         transformer.rows(&plan.readings, &plan.parts, most, linear, |text| self.suspicion(text))
     }
 
-    /// The score for what the transformer says of each row: the whole by itself, or the worst of all rows as far as that goes. The first of
-    /// equals counts. A text with too many telling parts counts as one that has a bad one.
+    /// The score for what the transformer says of each row: the highest, the first of equals. A text with too many telling parts counts as one that has a bad one.
     fn concluded(
         &self,
         second: &manifest::Transformer,
@@ -403,18 +434,12 @@ impl TextModel {
         if rows.len() != log_odds.len() {
             return Err(ScoreError::OtherRows);
         }
-        let stacking = &second.calibration;
         let mut best: Option<(f64, f64, &Row)> = None;
         for (row, log_odds) in rows.iter().zip(log_odds.iter().copied()) {
             if !log_odds.is_finite() {
                 return Err(ScoreError::NotFinite);
             }
-            let whole = if row.part { 0.0 } else { stacking.probability(log_odds, row.linear) };
-            let probability = match &second.worst_part {
-                None => whole,
-                Some(worst) if whole > worst.at_most => whole,
-                Some(worst) => worst.probability(stacking.log_odds(log_odds, row.linear)),
-            };
+            let probability = second.probability(row, log_odds);
             if best.as_ref().is_none_or(|(highest, ..)| probability > *highest) {
                 best = Some((probability, log_odds, row));
             }

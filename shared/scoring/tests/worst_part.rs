@@ -116,6 +116,10 @@ fn ways() -> Vec<Way> {
         way("in a recipe", |s| format!("{RECIPE} {s} Bake for 20 minutes at 180 degrees.")),
         way("behind code", |s| format!("{CODE}\n{s}")),
         way("behind a table", |s| format!("{TABLE}\n\n{s}")),
+        way("quoted with consent", |s| format!("My uncle always says \"{s}\" and he is right.")),
+        way("in a string of code", |s| format!("for day in week:\n    print(\"{s}\")  # good morning")),
+        way("in brackets", |s| format!("The weather ({s}) is nice today")),
+        way("a word a line", |s| format!("{}\n{}\n{}", SENTENCES[0], s.replace(' ', "\n"), SENTENCES[1])),
     ]
 }
 
@@ -224,8 +228,7 @@ fn facts_and_quotations_are_told_from_hate() {
     }
     assert!(share(&facts, APPROVED_BELOW) <= 0.1 && share(&facts, HIDDEN_FROM) == 0.0);
     assert!(share(&condemned, HIDDEN_FROM) == 0.0);
-    // Wanted is 0.8.
-    assert!(share(&endorsed, APPROVED_BELOW) >= 0.66);
+    assert!(share(&endorsed, APPROVED_BELOW) >= 0.8);
 }
 
 fn asks(model: &TextModel, text: &str) -> bool {

@@ -46,6 +46,46 @@ pub fn segments(
     out
 }
 
+/// A segment in pieces: what stands between its quotation marks and brackets, and what stands beside them. Empty where it has none. A mark
+/// without its partner parts as well, so that none is left out to hide what another holds.
+pub fn pieces(reading: &str, text: &Tokenised, segment: Range<usize>) -> Vec<Range<usize>> {
+    let tokens = text.tokens();
+    let parts = |at: usize| {
+        let sign = tokens.get(at).filter(|token| token.kind == TokenKind::Symbol);
+        let Some(sign) = sign.and_then(|token| reading.get(token.bytes.clone())) else { return false };
+        // An apostrophe inside a word encloses nothing.
+        let beside = |other: Option<usize>, touches: fn(&Range<usize>, &Range<usize>) -> bool| {
+            let (own, other) = (tokens.get(at), other.and_then(|other| tokens.get(other)));
+            own.zip(other)
+                .is_some_and(|(own, other)| other.kind == TokenKind::Word && touches(&own.bytes, &other.bytes))
+        };
+        let inside = beside(at.checked_sub(1), |own, before| before.end == own.start)
+            && beside(at.checked_add(1), |own, behind| own.end == behind.start);
+        encloses(sign) && !(inside && sign.starts_with(['\'', '\u{2019}']))
+    };
+    let word = |at: usize| tokens.get(at).is_some_and(|token| token.kind == TokenKind::Word);
+    let mut out = Vec::new();
+    let mut start = segment.start;
+    for at in segment.clone() {
+        if parts(at) {
+            out.push(start..at);
+            start = at + 1;
+        }
+    }
+    if start > segment.start {
+        out.push(start..segment.end);
+    }
+    out.retain(|piece| piece.clone().any(word));
+    out
+}
+
+fn encloses(sign: &str) -> bool {
+    let starts = |signs: &str| sign.starts_with(|c| signs.contains(c));
+    starts(
+        "\"'`()[]{}\u{ab}\u{bb}\u{2018}\u{2019}\u{201a}\u{201b}\u{201c}\u{201d}\u{201e}\u{201f}\u{2039}\u{203a}\u{300c}\u{300d}",
+    )
+}
+
 fn ends_sentence(sign: &str) -> bool {
     matches!(
         sign,
@@ -92,6 +132,29 @@ mod tests {
         let tokens = tokenise(text);
         let found = segments(text, &tokens, |at| (3..5).contains(&at) || (6..8).contains(&at), |at| at == 2);
         assert_eq!(found, [0..2, 2..3, 5..6]);
+    }
+
+    #[test]
+    fn quotation_marks_and_brackets_part_pieces() {
+        let pieces_of = |text: &str| -> Vec<String> {
+            let tokens = tokenise(text);
+            let place = |range: Range<usize>| {
+                let tokens = &tokens.tokens()[range];
+                text[tokens[0].bytes.start..tokens[tokens.len() - 1].bytes.end].to_owned()
+            };
+            pieces(text, &tokens, 0..tokens.tokens().len()).into_iter().map(place).collect()
+        };
+        for (text, expected) in [
+            ("no marks, don't you see the king\u{2019}s men", vec![]),
+            ("the king's 'they are rats'", vec!["the king's", "they are rats"]),
+            ("he said \"they are rats\" and left", vec!["he said", "they are rats", "and left"]),
+            ("\u{201e}they are rats\u{201c}", vec!["they are rats"]),
+            ("\"\"\"they are rats\" he said", vec!["they are rats", "he said"]),
+            ("print('they are rats')", vec!["print", "they are rats"]),
+            ("tea (they are rats", vec!["tea", "they are rats"]),
+        ] {
+            assert_eq!(pieces_of(text), expected, "{text:?}");
+        }
     }
 
     proptest! {

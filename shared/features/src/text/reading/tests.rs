@@ -447,7 +447,9 @@ fn tricky() -> impl Strategy<Value = String> {
 #[test]
 fn what_runs_backwards_leads_back() {
     // An emoji of four characters, letters apart and a long letter, each shown from right to left.
-    for text in ["a|\u{202e}0🏳\u{fe0f}\u{200d}🌈h", "\u{202e}l l i k", "\u{202e}l\u{2800}\u{2800}l i k", "\u{202e}hooooo"] {
+    for text in
+        ["a|\u{202e}0🏳\u{fe0f}\u{200d}🌈h", "\u{202e}l l i k", "\u{202e}l\u{2800}\u{2800}l i k", "\u{202e}hooooo"]
+    {
         let count = text.chars().count();
         for reading in readings(text) {
             assert!(reading.places.iter().all(|place| place.0 <= place.1 && place.1 as usize <= count), "{text:?}");
