@@ -211,7 +211,7 @@ impl Post {
         let post_id = match fields.take("post_id") {
             None => return Err(PostError::new(PostErrorKind::MissingField, "`post_id` is required")),
             Some(value) => digits(&value)
-                .ok_or_else(|| "must be a string or a number".to_owned())
+                .ok_or_else(|| "must be one string or number".to_owned())
                 .and_then(|id| PostId::try_from(id).map_err(|why| why.to_string()))
                 .map_err(|why| {
                     PostError::new(PostErrorKind::InvalidField, format!("`post_id` {why}")).about(about.clone())

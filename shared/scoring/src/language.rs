@@ -88,6 +88,13 @@ pub(crate) fn is_foreign(text: &str, vocabulary: Option<&WordPiece>) -> bool {
     }
 }
 
+/// Whether nearly all words of a text are English ones. What is only not foreign may be another language without its accents.
+pub(crate) fn is_surely_english(text: &str, vocabulary: Option<&WordPiece>) -> bool {
+    let words = words(text);
+    let is_known = |word: &&Word| is_common(&word.lower) || vocabulary.is_some_and(|known| known.is_whole(&word.lower));
+    words.iter().filter(is_known).count() as f64 >= KNOWN_FROM * words.len() as f64
+}
+
 /// A word without its accents.
 fn bare(word: &str) -> String {
     word.nfd().filter(char::is_ascii).collect()

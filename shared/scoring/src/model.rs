@@ -1,11 +1,13 @@
 //! A loaded model: from a text to its probability and to the words that made it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
 use features::text::{
-    Reading, TokenKind, Tokenised, WeightedBucket, pieces, readings, segments, tokenise, weighted_buckets, windows,
+    Reading, TokenKind, Tokenised, WeightedBucket, folded, pieces, readings, segments, tokenise, weighted_buckets,
+    windows,
 };
 use thiserror::Error;
 
@@ -165,6 +167,14 @@ impl manifest::Transformer {
     }
 }
 
+/// The words of a text, how many and joined.
+fn words_in(text: &str) -> (usize, String) {
+    let tokens = tokenise(text);
+    let words = tokens.tokens().iter().filter(|token| token.kind == TokenKind::Word);
+    let words: Vec<&str> = words.filter_map(|token| text.get(token.bytes.clone())).collect();
+    (words.len(), words.join(" "))
+}
+
 /// Where a range of tokens stands in its text, in Unicode scalar values.
 fn chars_of(text: &Tokenised, tokens: Range<usize>) -> Range<usize> {
     let tokens = text.tokens().get(tokens).unwrap_or_default();
@@ -315,22 +325,29 @@ impl TextModel {
             return Legible::All;
         }
         let vocabulary = self.transformer.as_ref().map(Transformer::vocabulary);
-        let tokens = tokenise(text);
-        let words = |within: Range<usize>| {
-            let words = tokens.tokens().get(within).unwrap_or_default().iter();
-            let words = words.filter(|token| token.kind == TokenKind::Word);
-            let words: Vec<&str> = words.filter_map(|token| text.get(token.bytes.clone())).collect();
-            (words.len(), words.join(" "))
+        let is_foreign = |text: &str| language::is_foreign(&words_in(text).1, vocabulary);
+        // English in disguise is English, if it surely is: without their accents, other languages look like it as well.
+        let is_disguised = |folded: &Reading| {
+            !is_foreign(folded.text()) && language::is_surely_english(&words_in(folded.text()).1, vocabulary)
         };
-        let (_, whole) = words(0..tokens.tokens().len());
-        if language::is_foreign(&whole, vocabulary) {
+        let shown = if !is_foreign(text) {
+            Cow::Borrowed(text)
+        } else if let Some(folded) = folded(text).filter(is_disguised) {
+            Cow::Owned(folded.text().to_owned())
+        } else {
             return Legible::No;
-        }
-        let is_foreign = |segment: Range<usize>| {
-            let (count, sentence) = words(segment);
-            (count >= LEAST_WORDS || !sentence.is_ascii()) && language::is_foreign(&sentence, vocabulary)
         };
-        let foreign = segments(text, &tokens, |_| false, |_| false).into_iter().any(is_foreign);
+        let tokens = tokenise(&shown);
+        let is_foreign = |segment: Range<usize>| {
+            let tokens = tokens.tokens().get(segment).unwrap_or_default();
+            let from = tokens.first().map_or(0, |token| token.bytes.start);
+            let sentence = shown.get(from..tokens.last().map_or(from, |token| token.bytes.end)).unwrap_or_default();
+            let (count, words) = words_in(sentence);
+            (count >= LEAST_WORDS || !words.is_ascii())
+                && is_foreign(sentence)
+                && !folded(sentence).as_ref().is_some_and(is_disguised)
+        };
+        let foreign = segments(&shown, &tokens, |_| false, |_| false).into_iter().any(is_foreign);
         if foreign { Legible::Partly } else { Legible::All }
     }
 

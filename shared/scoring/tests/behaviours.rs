@@ -75,20 +75,40 @@ fn the_suite_is_well_formed() {
     }
 }
 
-#[test]
-fn evasions_are_not_approved_and_their_harmless_twins_are() {
-    let evasions: Evasions = read("evasions.json");
+/// Prints the pairs that are decided otherwise. How many are not approved, and how many twins are.
+fn decided(evasions: &Evasions) -> (usize, usize) {
     let model = cascade();
     let (mut caught, mut let_through) = (0, 0);
     for Pair { trick, hateful, harmless } in &evasions.pairs {
+        let reads = |text: &str| model.reads(text) == scoring::Legible::All;
         let [bad, good] = [hateful, harmless].map(|text| model.score(text).unwrap().calibrated);
-        println!("{bad:.3} {good:.3}  {trick}");
-        caught += usize::from(bad >= APPROVED_BELOW);
-        let_through += usize::from(good < APPROVED_BELOW);
+        let is_caught = bad >= APPROVED_BELOW || !reads(hateful);
+        let is_let_through = good < APPROVED_BELOW && reads(harmless);
+        caught += usize::from(is_caught);
+        let_through += usize::from(is_let_through);
+        if !(is_caught && is_let_through) {
+            println!("{bad:.3} {good:.3}  {trick}: {hateful:?}, {harmless:?}");
+        }
     }
+    println!("{caught} of {} are not approved, {let_through} of their twins are", evasions.pairs.len());
+    (caught, let_through)
+}
+
+#[test]
+fn evasions_are_not_approved_and_their_harmless_twins_are() {
+    let evasions: Evasions = read("evasions.json");
     assert_eq!(evasions.pairs.len(), 20);
-    assert!(caught >= 17, "{caught} of 20 evasions are not approved");
-    assert!(let_through >= 17, "{let_through} of 20 harmless twins are approved");
+    let (caught, let_through) = decided(&evasions);
+    assert!(caught >= 18 && let_through >= 19);
+}
+
+/// Ten kinds of tricks, five ways each. Two pairs of one kind were mended after they had been measured here.
+#[test]
+fn fifty_more_evasions_are_not_approved_and_their_twins_are() {
+    let evasions: Evasions = read("evasions_more.json");
+    assert_eq!(evasions.pairs.len(), 50);
+    let (caught, let_through) = decided(&evasions);
+    assert!(caught >= 48 && let_through >= 45);
 }
 
 #[test]
