@@ -137,7 +137,7 @@ async fn settle_all(app: &App, work: &mut Work, places: Vec<usize>) {
                 continue;
             }
         };
-        // What was sent before an erasure decides nothing anew, whatever was sent and decided since.
+        // A message from before an erasure decides nothing, also where the post has come again since.
         let author = app.author(&subject.post);
         if tombstones.iter().any(|(_, tombstone)| tombstone.covers(item.received_at, author)) {
             (item.state, item.reject) = (State::Erased, None);
