@@ -231,6 +231,26 @@ fn facts_and_quotations_are_told_from_hate() {
     assert!(share(&endorsed, APPROVED_BELOW) >= 0.8);
 }
 
+/// Reading stops where the score cannot rise any more: all rows read give the same.
+#[test]
+fn a_score_is_that_of_all_rows() {
+    let model = cascade();
+    let suite: Suite = read("suite.json");
+    let sentences: Vec<_> = suite.behaviours.into_iter().flat_map(|behaviour| behaviour.cases).collect();
+    let mut asked = 0;
+    for three in sentences.chunks(3) {
+        let text = three.join(" ");
+        if !asks(&model, &text) {
+            continue;
+        }
+        let rows = model.rows(&text, 8).unwrap();
+        let log_odds: Vec<f64> = rows.iter().map(|row| model.run(&row.ids).unwrap()[0]).collect();
+        assert_eq!(model.score(&text).unwrap(), model.conclude(&text, &rows, &log_odds).unwrap(), "{text:?}");
+        asked += 1;
+    }
+    assert!(asked > 50, "{asked}");
+}
+
 fn asks(model: &TextModel, text: &str) -> bool {
     model.asks(text).unwrap()
 }
