@@ -681,7 +681,7 @@ const BELOW: u64 = 0;
 
 /// What was erased here, and in which place; below the first counts as the first.
 fn erased_in(item: &item::Item) -> Option<(Revision, Tombstone)> {
-    let (_, number) = identity(item)?;
+    let number = number_of(item)?;
     let revision = if number == BELOW { Revision::FIRST } else { Revision::try_from(number).ok()? };
     Some((revision, item::tombstone(item)?))
 }
@@ -700,23 +700,22 @@ fn grave_key(grave: &Grave) -> item::Item {
     }
 }
 
-fn revision_of(item: &item::Item) -> Option<Revision> {
-    Revision::try_from(item.get("revision")?.as_n().ok()?.parse::<u64>().ok()?).ok()
+fn number_of(item: &item::Item) -> Option<u64> {
+    item.get("revision")?.as_n().ok()?.parse().ok()
 }
 
 fn found(item: &item::Item) -> Option<Found> {
     let text = |name: &str| Some(item.get(name)?.as_s().ok()?.as_str());
     Some(Found {
         post: PostId::try_from(text("post_id")?.to_owned()).ok()?,
-        revision: revision_of(item)?,
+        revision: Revision::try_from(number_of(item)?).ok()?,
         received_at: text("received_at")?.parse().ok()?,
     })
 }
 
 fn identity(item: &item::Item) -> Option<(String, u64)> {
     let post = item.get("post_id")?.as_s().ok()?.clone();
-    let revision = item.get("revision")?.as_n().ok()?.parse().ok()?;
-    Some((post, revision))
+    Some((post, number_of(item)?))
 }
 
 fn named((post, revision): &(String, u64)) -> Option<(PostId, Revision)> {
