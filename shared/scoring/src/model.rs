@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use domain::{ModelRef, Span, sha256_hex};
 use features::text::{
-    Reading, TokenKind, Tokenised, WeightedBucket, folded, pieces, readings, segments, tokenise, weighted_buckets,
-    windows,
+    Reading, TokenKind, Tokenised, WeightedBucket, clauses, folded, pieces, readings, segments, tokenise,
+    weighted_buckets, windows,
 };
 use thiserror::Error;
 
@@ -232,6 +232,7 @@ fn parts(reading: &Reading, text: &Tokenised, raw: &[char]) -> Vec<Range<usize>>
     let quoted =
         pieces(reading.text(), text, 0..text.tokens().len()).into_iter().filter(|piece| piece.len() <= LONGEST);
     let quoted = sentences.iter().flat_map(|one| pieces(reading.text(), text, one.clone())).chain(quoted);
+    let said = sentences.iter().flat_map(|one| clauses(reading.text(), text, one.clone()));
     let step = LONGEST / 2;
     let stretches = |sentence: Range<usize>| {
         let more = sentence.len().saturating_sub(LONGEST).div_ceil(step);
@@ -240,7 +241,7 @@ fn parts(reading: &Reading, text: &Tokenised, raw: &[char]) -> Vec<Range<usize>>
             start..(start + LONGEST).min(sentence.end)
         })
     };
-    sentences.iter().cloned().chain(rows).chain(quoted).flat_map(stretches).chain(pairs).collect()
+    sentences.iter().cloned().chain(rows).chain(quoted).chain(said).flat_map(stretches).chain(pairs).collect()
 }
 
 impl Best {

@@ -9,18 +9,22 @@
 
 mod addresses;
 mod apart;
+mod dividers;
 mod emoji;
 mod letters;
 mod markup;
+mod signs;
 mod words;
 
 use std::ops::Range;
 
 use addresses::words_of_addresses;
 use apart::{unparted, without_emoji_between};
+use dividers::{cut_humps, joined, without_dividers};
 use emoji::{emoji, is_hair, is_tone, name_emoji};
 use letters::{ascii_letters, unboxed, upright};
 use markup::render;
+use signs::{is_sign, letter_for, letters_for_signs};
 
 /// A character of a reading, and the raw characters it stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,7 +166,7 @@ const MOST_ROUNDS: usize = 16;
 
 fn fold(mut marks: Vec<Mark>) -> Vec<Mark> {
     for _ in 0..MOST_ROUNDS {
-        let next = without_repeats(&letters_for_signs(&joined(&without_dividers(&unparted(&cut_hashtags(
+        let next = without_repeats(&letters_for_signs(&joined(&without_dividers(&unparted(&cut_humps(
             &ascii_letters(&marks),
         ))))));
         // What was folded may read as an address, a handle or an emoji's name now.
@@ -320,252 +324,6 @@ fn unreversed(mut marks: Vec<Mark>) -> Vec<Mark> {
         start = at + 1 + length;
     }
     marks
-}
-
-/// `#KillTime` is two words. Cut only where both sides keep two letters, so that joining never undoes it.
-fn cut_hashtags(marks: &[Mark]) -> Vec<Mark> {
-    let mut out = Vec::with_capacity(marks.len());
-    let mut in_tag = false;
-    for (index, mark) in marks.iter().enumerate() {
-        let at = |back: usize| index.checked_sub(back).and_then(|i| marks.get(i)).map(|m| m.c);
-        if mark.c == '#' {
-            in_tag = true;
-        } else if !mark.c.is_alphanumeric() {
-            in_tag = false;
-        }
-        let lower = |c: Option<char>| c.is_some_and(char::is_lowercase);
-        if in_tag
-            && mark.c.is_uppercase()
-            && lower(at(1))
-            && at(2).is_some_and(char::is_alphabetic)
-            && lower(marks.get(index + 1).map(|m| m.c))
-        {
-            out.push(Mark { c: ' ', from: mark.from, to: mark.from });
-        }
-        out.push(*mark);
-    }
-    out
-}
-
-/// A sign between letters that only divides a word: `mu_slims`, `n.igger`. Dots and hyphens divide real words too, and
-/// go only beside a stump of one or two letters.
-fn without_dividers(marks: &[Mark]) -> Vec<Mark> {
-    let letter = |mark: Option<&Mark>| mark.is_some_and(|m| m.c.is_alphanumeric());
-    let run = |range: &mut dyn Iterator<Item = &Mark>| range.take(3).take_while(|m| m.c.is_alphanumeric()).count();
-    let mut out = Vec::with_capacity(marks.len());
-    for (index, mark) in marks.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|i| marks.get(i));
-        let between = letter(before) && letter(marks.get(index + 1));
-        let divides = between
-            && match mark.c {
-                '_' | '|' | '~' | '^' | '\u{b7}' | '\u{2022}' | '\\' | '`' => true,
-                '.' | '-' | '\u{2010}'..='\u{2015}' => {
-                    let left = run(&mut marks.get(..index).unwrap_or_default().iter().rev());
-                    let right = run(&mut marks.get(index + 1..).unwrap_or_default().iter());
-                    let digit = |mark: Option<&Mark>| mark.is_some_and(|m| m.c.is_ascii_digit());
-                    (left <= 2 || right <= 2) && !(digit(before) && digit(marks.get(index + 1)))
-                }
-                _ => false,
-            };
-        if !divides {
-            out.push(*mark);
-        }
-    }
-    out
-}
-
-/// Joins three or more single letters that the same sign keeps apart, once each: `k i l l`, `h.a.t.e`.
-fn joined(marks: &[Mark]) -> Vec<Mark> {
-    let single = |index: usize| {
-        let solid = |m: Option<&Mark>| m.is_some_and(|m| m.c.is_alphanumeric() || is_sign(m.c));
-        marks.get(index).is_some_and(|m| m.c.is_alphanumeric() || is_sign(m.c))
-            && !solid(index.checked_sub(1).and_then(|i| marks.get(i)))
-            && !solid(marks.get(index + 1))
-    };
-    let divider = |c: char| {
-        matches!(
-            c,
-            ' ' | '.' | '-' | '_' | '*' | ',' | '/' | '|' | '~' | '\'' | '\u{b7}' | '\t' | '\u{a0}' | '\u{2022}'
-        )
-    };
-    let mut out = Vec::with_capacity(marks.len());
-    let mut index = 0;
-    while index < marks.len() {
-        let mut last = index;
-        if single(index)
-            && let Some(sign) = marks.get(index + 1).map(|m| m.c).filter(|c| divider(*c))
-        {
-            while marks.get(last + 1).is_some_and(|m| m.c == sign) && single(last + 2) {
-                last += 2;
-            }
-        }
-        let run: Vec<Mark> = marks.get(index..=last).unwrap_or_default().iter().step_by(2).copied().collect();
-        if let Some(first) = first_joined(&run) {
-            out.extend_from_slice(marks.get(index..index + first * 2).unwrap_or_default());
-            out.extend_from_slice(run.get(first..).unwrap_or_default());
-            index = last + 1;
-        } else {
-            // The last one may start another run.
-            let next = last.max(index + 1);
-            out.extend_from_slice(marks.get(index..next).unwrap_or_default());
-            index = next;
-        }
-    }
-    out
-}
-
-/// Where in a run the first of those that are joined is: the longest end of three or more of which half are letters, two at
-/// least.
-fn first_joined(run: &[Mark]) -> Option<usize> {
-    let (mut letters, mut first) = (0, None);
-    for (from_end, mark) in run.iter().rev().enumerate() {
-        letters += usize::from(mark.c.is_alphabetic());
-        if from_end >= 2 && letters >= 2 && letters * 2 > from_end {
-            first = Some(run.len() - 1 - from_end);
-        }
-    }
-    first
-}
-
-/// Signs and digits that stand for letters.
-fn is_sign(c: char) -> bool {
-    letter_for(c).is_some() || c == '*'
-}
-
-fn letter_for(c: char) -> Option<char> {
-    Some(match c {
-        '0' => 'o',
-        '1' | '!' => 'i',
-        '3' | '\u{20ac}' => 'e',
-        '4' | '@' => 'a',
-        '5' | '$' => 's',
-        '6' | '9' => 'g',
-        '7' | '+' => 't',
-        '8' => 'b',
-        _ => return None,
-    })
-}
-
-/// Words that people mask with stars, of four letters or more where the mask leaves two and their ends tell enough.
-const MASKED: [&str; 40] = [
-    "fuck",
-    "fucks",
-    "fucking",
-    "fucker",
-    "fuckers",
-    "fucked",
-    "motherfucker",
-    "motherfuckers",
-    "shit",
-    "shits",
-    "shitty",
-    "bullshit",
-    "bitch",
-    "bitches",
-    "cunt",
-    "cunts",
-    "whore",
-    "whores",
-    "slut",
-    "sluts",
-    "faggot",
-    "faggots",
-    "fags",
-    "nigger",
-    "niggers",
-    "nigga",
-    "niggas",
-    "retard",
-    "retards",
-    "retarded",
-    "kike",
-    "kikes",
-    "tranny",
-    "trannies",
-    "dyke",
-    "dykes",
-    "spic",
-    "chink",
-    "chinks",
-    "pussy",
-];
-
-/// Digits and signs inside words become the letters they look like; stars in words that are known to be masked, theirs.
-fn letters_for_signs(marks: &[Mark]) -> Vec<Mark> {
-    let mut out = Vec::with_capacity(marks.len());
-    let mut rest = marks;
-    while let Some(first) = rest.first() {
-        let length = rest.iter().take_while(|m| m.c.is_alphanumeric() || is_sign(m.c)).count();
-        if length == 0 {
-            out.push(*first);
-            rest = rest.get(1..).unwrap_or_default();
-            continue;
-        }
-        let word = rest.get(..length).unwrap_or_default();
-        // Signs at the end of a word are what they are more often: "you!", "C+", "win$".
-        let tail = word.iter().rev().take_while(|m| matches!(m.c, '!' | '+' | '*')).count();
-        let (body, tail) = word.split_at_checked(length - tail).unwrap_or((word, &[]));
-        match unmasked(body) {
-            Some(letters) => out.extend(letters),
-            None if is_user(body) => out.extend_from_slice(body),
-            None => unleeted(body, &mut out),
-        }
-        out.extend_from_slice(tail);
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    out
-}
-
-/// Whether a word is what handles are read as.
-fn is_user(word: &[Mark]) -> bool {
-    word.iter().map(|mark| mark.c).eq("@user".chars())
-}
-
-fn unmasked(word: &[Mark]) -> Option<Vec<Mark>> {
-    let stars = word.iter().filter(|m| m.c == '*').count();
-    if stars == 0 || word.len() - stars < 2 {
-        return None;
-    }
-    let fits = |known: &&&str| {
-        known.len() == word.len()
-            && known.chars().zip(word).all(|(letter, m)| m.c == '*' || m.c.to_ascii_lowercase() == letter)
-    };
-    let known = MASKED.iter().find(fits)?;
-    Some(known.chars().zip(word).map(|(letter, m)| if m.c == '*' { Mark { c: letter, ..*m } } else { *m }).collect())
-}
-
-fn unleeted(word: &[Mark], out: &mut Vec<Mark>) {
-    let sign = |m: &Mark| letter_for(m.c).is_some();
-    let letters = word.iter().filter(|m| m.c.is_alphabetic()).count();
-    let signs = word.iter().filter(|m| sign(m)).count();
-    let leading = word.iter().take_while(|m| sign(m)).count();
-    let trailing = word.iter().rev().take_while(|m| m.c.is_ascii_digit()).count();
-    // "2nd", "10pm", "90s", "mp3", "covid19" are what they are.
-    let ordinal =
-        leading == signs && leading > 0 && letters <= 2 && word.iter().take(leading).all(|m| m.c.is_ascii_digit());
-    let numbered = trailing == signs && (letters < 3 || trailing > 1);
-    let foldable = letters > 0 && signs > 0 && letters + 1 >= signs && word.len() > 1 && !ordinal && !numbered;
-    for (index, mark) in word.iter().enumerate() {
-        let at = |i: Option<usize>| i.and_then(|i| word.get(i)).map(|m| m.c);
-        let c = match letter_for(mark.c) {
-            Some('i') if foldable => {
-                let vowel = |c: Option<char>| c.is_some_and(|c| "aeiouAEIOU034@".contains(c));
-                let (before, after) = (at(index.checked_sub(1)), at(Some(index + 1)));
-                // One beside another, or before a vowel at the start, or after one before an l, is an l.
-                let doubled = before == Some(mark.c) || after == Some(mark.c);
-                let one = mark.c == '1';
-                if one && (doubled || (index == 0 && vowel(after)) || (vowel(before) && after.is_none_or(|c| c == 'l')))
-                {
-                    'l'
-                } else {
-                    'i'
-                }
-            }
-            Some(letter) if foldable => letter,
-            _ => mark.c,
-        };
-        out.push(Mark { c, ..*mark });
-    }
 }
 
 /// Three or more of the same letter become two, of the same vowel one.

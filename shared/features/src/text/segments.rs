@@ -79,6 +79,28 @@ pub fn pieces(reading: &str, text: &Tokenised, segment: Range<usize>) -> Vec<Ran
     out
 }
 
+/// Clauses that a segment speaks about: what stands behind each "that", up to the end and up to the next comma. Who says what "nobody
+/// can deny that" says it.
+pub fn clauses(reading: &str, text: &Tokenised, segment: Range<usize>) -> Vec<Range<usize>> {
+    let tokens = text.tokens();
+    let shown = |at: usize| tokens.get(at).and_then(|token| reading.get(token.bytes.clone())).unwrap_or_default();
+    let words = |range: &Range<usize>| {
+        range.clone().filter(|at| tokens.get(*at).is_some_and(|token| token.kind == TokenKind::Word)).count()
+    };
+    let behind =
+        segment.clone().skip(1).filter(|at| shown(*at).eq_ignore_ascii_case("that")).map(|at| at + 1..segment.end);
+    let short = |clause: &Range<usize>| {
+        clause.clone().find(|at| shown(*at).starts_with([',', '\u{2014}'])).map(|comma| clause.start..comma)
+    };
+    behind
+        .flat_map(|clause| short(&clause).into_iter().chain([clause]))
+        .filter(|clause| words(clause) >= LEAST_WORDS)
+        .collect()
+}
+
+/// Fewer words are no clause.
+const LEAST_WORDS: usize = 3;
+
 fn encloses(sign: &str) -> bool {
     let starts = |signs: &str| sign.starts_with(|c| signs.contains(c));
     starts(

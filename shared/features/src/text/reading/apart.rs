@@ -47,6 +47,18 @@ pub(super) fn without_emoji_between(marks: &[Mark]) -> Vec<Mark> {
             }
         }
     }
+    // Emoji inside a word only divide it, if they are no letters themselves.
+    let letter =
+        |place: Option<usize>| place.and_then(|place| dotted.get(place)).is_some_and(|mark| mark.c.is_alphabetic());
+    for row in dots.chunk_by(|a, b| a.0 + 1 == b.0) {
+        let (Some(first), Some(last)) = (row.first(), row.last()) else { continue };
+        let letters = row.iter().any(|(_, whole)| marks.get(whole.start).is_some_and(|mark| mark.c.is_alphabetic()));
+        if !letters && letter(first.0.checked_sub(1)) && letter(last.0.checked_add(1)) {
+            for parting in parting.get_mut(first.0..=last.0).unwrap_or_default() {
+                *parting = true;
+            }
+        }
+    }
     let mut out = Vec::with_capacity(marks.len());
     let mut dots = dots.into_iter().peekable();
     for (place, (mark, parting)) in dotted.iter().zip(parting).enumerate() {

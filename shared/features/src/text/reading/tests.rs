@@ -39,7 +39,12 @@ fn the_folded_reading_undoes_tricks() {
         ("ｍｕｓｌｉｍｓ 𝓴𝓲𝓵𝓵 ⓚⓘⓛⓛ ᴋɪʟʟ", "muslims kill kill kill"),
         ("f*cking b*tch", "fucking bitch"),
         ("mu_slims n.igger", "muslims nigger"),
+        ("mu\"slims mu((slims mu\u{201c}\u{201d}slims k]ill", "muslims muslims muslims kill"),
+        ("mu-\nslims mu\u{2010} \r\n slims", "muslims muslims"),
+        ("mu\u{1f337}slims mu\u{1f337}\u{1f389}slims", "muslims muslims"),
+        ("imm*gr*nts and d*nk*ys", "immigrants and donkeys"),
         ("#KillAllBugs", "#Kill All Bugs"),
+        ("runKillAllBugs(3)", "run Kill All Bugs(3)"),
         ("\u{202e}snoitargimmi\u{202c} now", "immigrations now"),
         ("1ove a11", "love a11"),
     ] {
@@ -59,6 +64,10 @@ fn what_is_no_trick_is_left_alone() {
         "1 2 3 4 5",
         "C+ you!",
         "soon, all good",
+        "the member(s) of f(x), said \"we\" (or so) and print(\"it\")",
+        "a line -\nand another -- and\n\nmore",
+        "YouTube, McDonald and an iPhone",
+        "*all* of **it** and 2*x*y",
     ] {
         assert!(folded(raw).is_none(), "{raw} became {}", fold_text(raw));
     }

@@ -70,6 +70,27 @@ pub(super) fn known(word: &[u8]) -> bool {
     found(word) || word.strip_suffix(b"s").is_some_and(|stem| stem.len() > 3 && found(stem))
 }
 
+/// The likeliest word, or plural of one, of which a star stands for each letter that is not known. It begins with a letter.
+pub(super) fn likeliest(pattern: &[u8]) -> Option<Vec<u8>> {
+    let start = pattern.split(|sign| *sign == b'*').next().filter(|start| !start.is_empty())?;
+    let from = WORDS.partition_point(|(word, _)| *word < start);
+    let candidates = WORDS.get(from..).unwrap_or_default().iter().take_while(|(word, _)| word.starts_with(start));
+    let fits = |word: &[u8], length: usize| {
+        word.len() == length && word.iter().zip(pattern).all(|(letter, shown)| *shown == b'*' || shown == letter)
+    };
+    let plural = pattern.last().is_some_and(|last| matches!(last, b's' | b'*'));
+    let priced = candidates.filter_map(|(word, cost)| {
+        if fits(word, pattern.len()) {
+            Some((*cost, word.to_vec()))
+        } else if plural && word.len() > 3 && fits(word, pattern.len() - 1) {
+            Some((cost + PLURAL, [*word, b"s"].concat()))
+        } else {
+            None
+        }
+    });
+    priced.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, word)| word)
+}
+
 /// Cuts small letters into the likeliest words.
 pub(super) fn cut(letters: &[u8]) -> Cut {
     let mut whole = Cut::default();
