@@ -232,7 +232,14 @@ fn parts(reading: &Reading, text: &Tokenised, raw: &[char]) -> Vec<Range<usize>>
     let quoted =
         pieces(reading.text(), text, 0..text.tokens().len()).into_iter().filter(|piece| piece.len() <= LONGEST);
     let quoted = sentences.iter().flat_map(|one| pieces(reading.text(), text, one.clone())).chain(quoted);
-    let said = sentences.iter().flat_map(|one| clauses(reading.text(), text, one.clone()));
+    // What is spoken about goes on over emoji and names, and into the next sentence: "that they live here. They are rats".
+    let stops = segments(reading.text(), text, |_| false, |_| false);
+    let next = |number: usize| stops.get(number + 1).map(|next| next.end);
+    let said = stops.iter().enumerate().flat_map(|(number, one)| {
+        let clauses = clauses(reading.text(), text, one.clone());
+        let both = clauses.last().zip(next(number)).map(|(clause, end)| clause.start..end);
+        clauses.into_iter().chain(both.filter(|both| both.len() <= LONGEST))
+    });
     let step = LONGEST / 2;
     let stretches = |sentence: Range<usize>| {
         let more = sentence.len().saturating_sub(LONGEST).div_ceil(step);
