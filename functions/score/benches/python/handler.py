@@ -112,6 +112,9 @@ tokenizer, START, END, UNKNOWN = word_piece(verified(SECOND["vocabulary"]))
 transformer = session(verified(SECOND["model"]), onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
 ASKED_FROM, STACKING = SECOND["asked_from"], SECOND["calibration"]
 PIECES, PIECES_OVERLAP = SECOND["window"]["pieces"], SECOND["window"]["overlap"]
+WORST = SECOND["worst_part"]
+# Where it is measured with as much reading as ours: the parts that ours reads besides the whole, as ids, by the digest of the text.
+PARTS = json.loads(pathlib.Path(os.environ["PARTS_FILE"]).read_bytes()) if "PARTS_FILE" in os.environ else None
 # Runs of the transformer that an explanation may cost.
 RUNS = 6  # one for each reading, the rest for words
 
@@ -505,9 +508,16 @@ class Scored:
             if self.linear[owner] is None or logit > self.linear[owner][0]:
                 self.linear[owner] = (logit, number, reading)
         # Log-odds, reading and pieces of the transformer's best window, where it is asked.
-        self.second = [
-            best_pieces(read_so) if sigmoid(SLOPE * logit + OFFSET) >= ASKED_FROM else None
-            for read_so, (logit, _, _) in zip(self.readings, self.linear)
+        parts = [None if PARTS is None else PARTS.get(hashlib.sha256(text.encode()).hexdigest()) for text in texts]
+        asked = [
+            sigmoid(SLOPE * logit + OFFSET) >= ASKED_FROM if PARTS is None else part is not None
+            for part, (logit, _, _) in zip(parts, self.linear)
+        ]
+        self.second = [best_pieces(read_so) if ask else None for ask, read_so in zip(asked, self.readings)]
+        # The probability of each text's worst part, where parts are read.
+        self.worst = [
+            worst_part(part, second[0], logit) if part and second else 0.0
+            for part, second, (logit, _, _) in zip(parts, self.second, self.linear)
         ]
 
     def score(self, place):
@@ -517,7 +527,7 @@ class Scored:
             return six_decimals(sigmoid(linear)), six_decimals(sigmoid(SLOPE * linear + OFFSET))
         logit = self.second[place][0]
         stacked = STACKING["transformer"] * logit + STACKING["linear"] * linear + STACKING["offset"]
-        return six_decimals(sigmoid(logit)), six_decimals(sigmoid(stacked))
+        return six_decimals(sigmoid(logit)), six_decimals(max(sigmoid(stacked), self.worst[place]))
 
     def linear_spans(self, place):
         """Words that raised a text's linear score, as (start, end, weight), heaviest first."""
@@ -574,6 +584,18 @@ def log_odds(pieces):
     """One run of the transformer."""
     ids = np.array([[START, *(piece[0] for piece in pieces), END]], np.int64)
     return float(transformer.run(["logits"], {"ids": ids})[0][0, 0])
+
+
+def worst_part(parts, whole, linear):
+    """The highest probability of these parts, read until one is as high as a part can be."""
+    highest = sigmoid(STACKING["transformer"] * whole + STACKING["linear"] * linear + STACKING["offset"])
+    for part, says in parts:
+        if highest >= WORST["at_most"]:
+            break
+        logit = float(transformer.run(["logits"], {"ids": np.array([part], np.int64)})[0][0, 0])
+        stacked = STACKING["transformer"] * logit + STACKING["linear"] * says + STACKING["offset"]
+        highest = max(highest, min(WORST["at_most"], sigmoid(WORST["slope"] * stacked + WORST["offset"])))
+    return highest
 
 
 def best_pieces(read_so):

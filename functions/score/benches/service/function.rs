@@ -4,7 +4,9 @@ use crate::aws::{self, Aws, Calls, Outcome};
 use crate::lambda::Lambda;
 use crate::server;
 use hyper::body::Bytes;
+use scoring::{Bundle, TextModel};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,7 +26,10 @@ const INVOKE_TIMEOUT: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
     Ours,
+    /// Python that reads each text as a whole.
     Python,
+    /// Python that is given the parts which ours reads besides, and reads them too.
+    Alike,
 }
 
 impl Kind {
@@ -32,6 +37,7 @@ impl Kind {
         match self {
             Self::Ours => "moderato",
             Self::Python => "python",
+            Self::Alike => "python, the same parts",
         }
     }
 }
@@ -45,6 +51,8 @@ pub struct Setup {
     /// Folder laid out as the zip of ours.
     task_root: tempfile::TempDir,
     python: Option<PathBuf>,
+    /// Parts of texts, for [`Kind::Alike`].
+    parts: tempfile::NamedTempFile,
     /// Processors of the driver and of the function; `None` where there is only one or `taskset` is missing.
     pub processors: Option<(usize, usize)>,
     pointer: Bytes,
@@ -67,7 +75,22 @@ impl Setup {
         let python = root.join(python);
         let python = python.exists().then_some(python);
         let pointer = pointer(&root);
-        Self { root, bootstrap, task_root, python, processors: processors(), pointer }
+        let parts = tempfile::NamedTempFile::new().unwrap();
+        Self { root, bootstrap, task_root, python, parts, processors: processors(), pointer }
+    }
+
+    /// Writes down which parts of these texts ours reads besides the whole: nothing of those that the transformer is not asked about.
+    pub fn write_parts<'a>(&self, texts: impl Iterator<Item = &'a str>) {
+        let onnx = scoring::init(&self.root.join(".tools/onnxruntime/libonnxruntime.so")).unwrap();
+        let bundle = Bundle::read(&self.root.join("shared/scoring/models/minilm-cascade")).unwrap();
+        let model = TextModel::load(&onnx, &bundle, None).unwrap();
+        let parts = |text: &str| -> Vec<(Vec<i64>, f64)> {
+            let rows = model.rows(text, 8).unwrap().into_iter();
+            rows.filter(|row| row.part).map(|row| (row.ids, row.linear)).collect()
+        };
+        let asked = texts.filter(|text| model.asks(text).unwrap());
+        let parts: BTreeMap<String, _> = asked.map(|text| (domain::sha256_hex(text.as_bytes()), parts(text))).collect();
+        fs::write(self.parts.path(), serde_json::to_vec(&parts).unwrap()).unwrap();
     }
 
     pub fn has(&self, kind: Kind) -> bool {
@@ -77,7 +100,7 @@ impl Setup {
     fn command(&self, kind: Kind, address: std::net::SocketAddr, bucket: &str) -> Command {
         let benches = self.root.join("functions/score/benches/python");
         let mut command = match (kind, &self.python) {
-            (Kind::Python, Some(python)) => {
+            (Kind::Python | Kind::Alike, Some(python)) => {
                 let mut command = Command::new(python);
                 command.args(["-m", "awslambdaric", "handler.handler"]).current_dir(&benches);
                 command
@@ -123,6 +146,9 @@ impl Setup {
             ("POLICY_FILE", self.root.join("shared/domain/policies/default.yaml").display().to_string()),
         ];
         command.env_clear().envs(variables).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        if kind == Kind::Alike {
+            command.env("PARTS_FILE", self.parts.path());
+        }
         if kind == Kind::Ours {
             command.env("MALLOC_TOP_PAD_", "16777216"); // as template.yaml has it
         }

@@ -66,7 +66,9 @@ fn main() {
 async fn run(options: Options) {
     let setup = Rc::new(Setup::new(options.bootstrap.as_deref(), &options.python));
     let mixes = posts::mixes(&setup.root, &options.data);
-    let kinds: Vec<Kind> = [Kind::Ours, Kind::Python].into_iter().filter(|kind| setup.has(*kind)).collect();
+    let kinds: Vec<Kind> =
+        [Kind::Ours, Kind::Python, Kind::Alike].into_iter().filter(|kind| setup.has(*kind)).collect();
+    setup.write_parts(mixes.iter().flat_map(|mix| mix.texts.iter().map(String::as_str)));
     let warm_up = (options.posts / 5).max(10 * BATCH);
     let steps = kinds.len() * (options.starts + mixes.len() * options.rounds) + 1;
     let bar = ProgressBar::new(steps as u64).with_style(
@@ -98,7 +100,7 @@ async fn run(options: Options) {
                 outcomes.push(outcome);
                 bar.inc(1);
             }
-            if let [ours, python] = outcomes.as_slice() {
+            if let [ours, python, ..] = outcomes.as_slice() {
                 report.agreement[number].add(ours, python);
             }
             report.outcomes[number] = Some(outcomes.swap_remove(0));

@@ -11,7 +11,7 @@ use std::path::Path;
 pub struct Mix {
     pub name: &'static str,
     pub description: String,
-    texts: Vec<String>,
+    pub texts: Vec<String>,
 }
 
 /// Texts taken of each source.
