@@ -16,6 +16,7 @@ ARCHITECTURE ?= x86_64
 POSTS ?=
 SEEDS ?=
 EPOCHS ?= 3
+SHARE_ALIKE ?=
 SEED ?=
 RATE ?=
 POLICY ?=
@@ -62,9 +63,9 @@ test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
 
-train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=3; hours; PyTorch is installed for it
+train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=3, SHARE_ALIKE=no leaves out corpora under CC BY-SA; hours; PyTorch is installed for it
 	@[ -x .tools/training/bin/python ] || $(STEP) 'PyTorch and what belongs to it' sh -c 'python3 -m venv .tools/training && .tools/training/bin/pip install -q --no-deps --require-hashes --only-binary=:all: -r infra/training/requirements.txt'
-	@MODERATO=$(MODERATO) .tools/training/bin/python infra/training/job.py --seeds $(or $(SEEDS),1 2) --epochs $(EPOCHS) --take shared/scoring/models/minilm-cascade
+	@MODERATO=$(MODERATO) .tools/training/bin/python infra/training/job.py --seeds $(or $(SEEDS),1 2) --epochs $(EPOCHS) $(if $(filter no,$(SHARE_ALIKE)),--without-share-alike) --take shared/scoring/models/minilm-cascade
 
 simulate: build ## the fault world: make simulate SEEDS=n POSTS=m [SEED=k]
 	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'
