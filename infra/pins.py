@@ -73,7 +73,7 @@ def faults(root: Path):
     """Each place where something is fetched by name only, as `file:line: what to do`."""
     for path in files(root):
         name = path.relative_to(root)
-        docker = path.name.split(".")[0] == "Dockerfile" and path.suffix != ".dockerignore"
+        docker = bool({"Dockerfile", "Containerfile"} & set(path.name.split("."))) and path.suffix != ".dockerignore"
         if docker:
             for number, image in images(path.read_text(encoding="utf-8")):
                 if not BY_DIGEST.fullmatch(image):

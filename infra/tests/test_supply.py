@@ -93,8 +93,9 @@ def test_lint_begins_with_supply_and_nothing_is_found_where_nothing_is_planted(p
     assert status == 0 and "advisories ok" in said, said
 
 
-def test_a_planted_advisory_is_a_failure(project):
-    project.database("planted", ADVISORY)
+@pytest.mark.parametrize("kind", ["", 'informational = "unsound"\n', 'informational = "unmaintained"\n'])
+def test_a_planted_advisory_is_a_failure(project, kind):
+    project.database("planted", ADVISORY.replace("[versions]", f"{kind}[versions]"))
     status, said = project.supply()
     assert status != 0 and "RUSTSEC-2026-9999" in said, said
 
@@ -165,11 +166,14 @@ def test_images_are_found_however_they_are_written(text, wrong):
         ("a.sh", "python -m pip install --quiet \\\n  --require-hashes -r a.txt\n", False),
         ("a.yml", "- run: pip3 install x\n", True),
         ("Dockerfile.gpu", f"FROM a{DIGEST}\nRUN pip install x\n", True),
+        ("gpu.Dockerfile", "FROM a:1\n", True),
+        ("Containerfile", "FROM a:1\n", True),
+        ("Dockerfile.dockerignore", "FROM a:1\n", False),
         ("a.in", "x==1\n", True),
         (".tools/a.sh", "pip install x\n", False),
     ],
 )
-def test_python_packages_are_asked_for_by_hash(tmp_path, name, text, found):
+def test_every_file_that_fetches_is_looked_into(tmp_path, name, text, found):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
     assert bool(list(pins.faults(tmp_path))) is found
