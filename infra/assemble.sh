@@ -43,7 +43,7 @@ fi
 rm -rf "$folder/models"
 mkdir -p "$folder/models"
 cp "$output/$profile/$function" "$folder/bootstrap"
-cp "$library"/libonnxruntime.so "$library"/ONNXRUNTIME-* "$folder/"
+cp "$library"/libonnxruntime.so "$library"/ONNXRUNTIME-* NOTICE LICENSE "$folder/"
 for model in "${models[@]}"; do
   cp -r "shared/scoring/models/$model" "$folder/models/$model"
 done

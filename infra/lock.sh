@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Pins everything of infra/requirements.in, infra/bench.in and infra/peers.in, with hashes.
+# Pins everything of each .in file under infra/, with hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 resolver=../.tools/uv
-[ -x "$resolver/bin/uv" ] || { ../.tools/venv/bin/python -m venv "$resolver" && "$resolver/bin/pip" install --quiet uv==0.13.9; }
+[ -x "$resolver/bin/uv" ] || { ../.tools/venv/bin/python -m venv "$resolver" && "$resolver/bin/pip" install --quiet --require-hashes --requirement lock.txt; }
 # lock NAME PYTHON: the oldest Python that it is for
 lock() {
   {
@@ -16,3 +16,6 @@ lock() {
 lock requirements 3.10
 lock bench 3.11
 lock peers 3.11
+lock eyes/bench 3.11
+lock lock 3.10
+lock training/requirements 3.11

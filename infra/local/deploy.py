@@ -43,6 +43,8 @@ SOURCES = (
     "functions/escalate/Makefile",
     "infra/assemble.sh",
     "infra/onnxruntime.sha256",
+    "NOTICE",
+    "LICENSE",
     "shared/scoring/models",
     ".tools/eyes",
 )

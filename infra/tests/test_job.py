@@ -151,3 +151,21 @@ def test_here_the_mean_of_the_seeds_is_taken_into_use(container, tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert container.calls("train")[0][-2:] == ["--epochs", "0.5"]
     assert (tmp_path / "live/card.json").exists() and "mean of the seeds" in answer.stdout
+
+
+def test_without_share_alike_every_step_sees_the_other_corpora_alone(container, tmp_path):
+    from test_fetch import fetch
+
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    for made in fetch.MADE:
+        (data / made.file).touch()
+    command = [sys.executable, str(container.steps / "job.py"), "--seeds", "2", "--out", str(out)]
+    environment = os.environ | {"MODERATO_DATA": str(data), "MODERATO": str(container.steps / "moderato")}
+    answer = subprocess.run([*command, "--without-share-alike"], env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert container.calls("moderato")[0][:4] == ["moderato", "train", "--data", str(out / "corpora")]
+    assert {file.name for file in (out / "corpora").iterdir()} == {made.file for made in fetch.MADE}
+    assert not (out / "corpora/stormfront_vicomtech.csv.gz").is_symlink()
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1 and "give another folder by --out" in answer.stderr, "its checkpoints are no other model's"

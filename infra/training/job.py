@@ -1,6 +1,7 @@
 """One script from corpora to models, on a machine of yours and as a training job of SageMaker.
 
     python infra/training/job.py --seeds 1 2 --epochs 3          # here: data from MODERATO_DATA, or fetched; all into .local/training
+    python infra/training/job.py --without-share-alike           # leaves out corpora under CC BY-SA (../SUPPLY.md)
     python infra/training/job.py train                           # how SageMaker starts it in the container
 
 For each seed: train.py, train.py --harden, export.py, `moderato train`, so that each has its card; then seeds.py over the cards, and the mean of the weights. It goes on from what is there:
@@ -12,6 +13,7 @@ output/failure. On SIGTERM the step at hand is finished and saved.
 """
 
 import argparse
+import gzip
 import json
 import os
 import shutil
@@ -34,6 +36,9 @@ HARDENING = ("--epochs", "1", "--rate", "8e-5", "--limit", "25000")
 
 # Corpora of everyday English, which parts.py needs one of.
 EVERYDAY = ("goemotions_reddit.csv.gz", "banking77.csv.gz", "clinc150.csv.gz", "sms_spam.csv.gz")
+
+# Corpora whose texts are under CC BY-SA, as the card says of each; a test holds the two together.
+SHARE_ALIKE = ("stormfront_vicomtech.csv.gz", "wikipedia_talk_context_20k.csv.gz", "jigsaw_toxic_comments_20k.csv.gz")
 
 
 class Stopped(Exception):
@@ -156,6 +161,23 @@ def corpora():
     return folder
 
 
+def without_share_alike(data, work):
+    """A folder in `work` that has the corpora but for those under CC BY-SA."""
+    folder = work / "corpora"
+    if not folder.exists() and any(work.glob("seed-*")):
+        raise JobError(f"`{work}` has checkpoints that were trained on all corpora: give another folder by --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in data.glob("*.csv.gz"):
+        link = folder / file.name
+        if file.name not in SHARE_ALIKE and not link.exists():
+            link.symlink_to(file.resolve())
+    # `moderato` refuses to go without one of its corpora of hate, or with an empty one. Rows with this label are not read.
+    row = ["relation" if column == "label" else "" for column in fetch.STORMFRONT]
+    lines = "".join(",".join(fields) + "\n" for fields in (fetch.STORMFRONT, row))
+    fetch.write(folder / SHARE_ALIKE[0], gzip.compress(lines.encode(), mtime=0))
+    return folder
+
+
 # What train.py may be told by hyperparameters.
 HYPERPARAMETERS = {"epochs": float, "tokens": int, "rate": float, "vocabulary": int, "limit": int, "save-every": int}
 
@@ -204,7 +226,8 @@ def main():
     args.add_argument("how", nargs="?", choices=["train"], help="given by SageMaker")
     args.add_argument("--root", type=Path, default=Path("/opt/ml"), help="where SageMaker's folders are")
     args.add_argument("--seeds", nargs="+", default=["1", "2"])
-    args.add_argument("--out", type=Path, default=ROOT / ".local/training")
+    args.add_argument("--out", type=Path, help="folder to work in; .local/training, or .local/training-without-share-alike")
+    args.add_argument("--without-share-alike", action="store_true", help="leaves out the corpora under CC BY-SA")
     args.add_argument("--take", type=Path, help="folder into which the mean of the seeds is put")
     for name, kind in HYPERPARAMETERS.items():
         args.add_argument(f"--{name}", type=kind, dest=f"train {name}", metavar=name.upper(), help="as train.py has it")
@@ -212,8 +235,14 @@ def main():
     options = [part for name in HYPERPARAMETERS if (value := getattr(args, f"train {name}")) is not None for part in (f"--{name}", str(value))]
     if args.how == "train":
         return in_container(args.root)
+    out = args.out or ROOT / (".local/training-without-share-alike" if args.without_share_alike else ".local/training")
     try:
-        models = Job(corpora(), args.out, args.seeds, options).all()
+        data = corpora()
+        if args.without_share_alike:
+            data = without_share_alike(data, out)
+        elif (out / "corpora").exists():
+            raise JobError(f"`{out}` is of a model without share-alike corpora: give another folder by --out")
+        models = Job(data, out, args.seeds, options).all()
     except Stopped:
         print("stopped; the same command goes on from there", flush=True)
         return 128 + signal.SIGTERM
@@ -222,7 +251,7 @@ def main():
         return 1
     if args.take:
         shutil.copytree(models[-1], args.take, dirs_exist_ok=True)
-        shutil.copy(args.out / "seeds.json", args.take)
+        shutil.copy(out / "seeds.json", args.take)
         print(f"the mean of the seeds is in `{args.take}`", flush=True)
     return 0
 
