@@ -1,15 +1,22 @@
 //! What the lines of a picture say. All are read joined, and again as the layout parts them: a chat is no sentence, and a sentence that is
 //! broken at the edge of its picture is one. The highest counts.
 
+use super::Line;
 use super::look::rounded;
 use super::ocr::{Found, Quad};
-use super::Line;
+use crate::planted::planted;
 use crate::reader::{Reader, ReaderError, TextOpinion};
 
-/// A gap between two lines that is higher than this share of a line parts them.
-const GAP: f32 = 0.4;
-/// So does another size, by this factor.
+/// A line whose middle lies farther below the one before it than so many of their heights is parted from it,
+const FAR: f32 = 2.0;
+/// and one that lies farther by this factor than the closest two.
+const FARTHER: f32 = 1.25;
+/// Letters by which a text may have grown from one picture to the next for it to be typed.
+const MOST_TYPED: usize = 12;
+/// So is a line of another size, by this factor.
 const SIZE: f32 = 1.6;
+/// Words in a row are parted by a gap of more of their heights than this.
+const ROW_GAP: f32 = 1.5;
 /// A line is full where the next word would make it wider than this share of the widest beside it.
 const FULL: f32 = 0.97;
 /// Fewer words by themselves are no sentence.
@@ -22,43 +29,19 @@ pub fn read(
     places: impl Iterator<Item = (u32, [f32; 2])>,
     reader: &dyn Reader,
 ) -> Result<(Option<TextOpinion>, Vec<Line>), ReaderError> {
-    // A picture that says nothing else than those before it is not read again.
-    let mut told: Vec<&Vec<Found>> = Vec::new();
-    for lines in &found {
-        let new = |line: &Found| !told.iter().any(|told| told.iter().any(|other| other.text == line.text));
-        if lines.iter().any(new) {
-            told.push(lines);
-        }
-    }
+    let told = told(&found);
     if told.is_empty() {
         return Ok((None, Vec::new()));
     }
-    let parts: Vec<&[Found]> = told.iter().flat_map(|lines| sentences(lines)).collect();
-    let whole = told.iter().map(|lines| joined(lines)).collect::<Vec<_>>().join("\n");
-    let parted = parts.iter().map(|lines| joined(lines)).collect::<Vec<_>>();
-    let document = parted.join("\n");
-    let mut alone: Vec<&str> = told.iter().flat_map(|lines| lines.iter().map(|line| line.text.as_str())).collect();
-    alone.sort_unstable();
-    alone.dedup();
-    let mut texts = vec![whole.as_str()];
-    if document != whole {
-        texts.push(&document);
-        texts.extend(parted.iter().map(String::as_str).filter(|part| words(part) >= LEAST_WORDS));
-    }
-    texts.extend(alone.iter().copied());
+    let (counted, alone) = texts(&told);
+    let mut texts: Vec<&str> = counted.iter().chain(&alone).map(String::as_str).collect();
     texts.sort_unstable();
     texts.dedup();
     let opinions = read_all(&texts, reader)?;
-    let score = |text: &str| texts.binary_search(&text).ok().and_then(|at| opinions.get(at));
-    if std::env::var_os("PARTS").is_some() {
-        let of = |text: &str| score(text).map_or(0.0, |opinion| opinion.calibrated);
-        let parts = parted.iter().map(|part| of(part)).fold(0.0, f64::max);
-        let lines = alone.iter().map(|part| of(part)).fold(0.0, f64::max);
-        println!("PARTS {} {} {} {} {:?}", of(&whole), of(&document), parts, lines, parted);
-    }
-    let counted = [&whole, &document].into_iter().filter_map(|text| score(text));
-    let highest = counted.max_by(|a, b| a.calibrated.total_cmp(&b.calibrated).then(std::cmp::Ordering::Greater));
-    let highest = highest.cloned();
+    let opinion = |text: &str| texts.binary_search(&text).ok().and_then(|at| opinions.get(at));
+    let highest = counted.iter().filter_map(|text| opinion(text));
+    let highest =
+        highest.max_by(|a, b| a.calibrated.total_cmp(&b.calibrated).then(std::cmp::Ordering::Greater)).cloned();
     let mut lines: Vec<Line> = Vec::new();
     for (found, (frame, scale)) in found.iter().zip(places) {
         for one in found {
@@ -71,12 +54,64 @@ pub fn read(
                 text: one.text.clone(),
                 confidence: rounded(one.confidence),
                 corners,
-                score: score(&one.text).map_or(0.0, |opinion| opinion.calibrated),
+                score: opinion(&one.text).map_or(0.0, |opinion| opinion.calibrated),
                 frame,
             });
         }
     }
     Ok((highest, lines))
+}
+
+/// Pictures of which each says something that those before it do not. What is typed counts once it stands: a picture is left out whose text
+/// the next one goes on with.
+fn told(found: &[Vec<Found>]) -> Vec<&[Found]> {
+    let mut told: Vec<&[Found]> = Vec::new();
+    for lines in found {
+        let new = |line: &Found| !told.iter().any(|told| told.iter().any(|other| other.text == line.text));
+        if !lines.iter().any(new) {
+            continue;
+        }
+        if told.last().is_some_and(|last| is_typed(&joined(last), &joined(lines))) {
+            told.pop();
+        }
+        told.push(lines);
+    }
+    told
+}
+
+/// Whether a text is the next one without its last letters, the very last of which may have been misread.
+fn is_typed(text: &str, next: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<Vec<_>>();
+    let (text, next) = (letters(text), letters(next));
+    let more = next.len().saturating_sub(text.len());
+    (1..=MOST_TYPED).contains(&more) && next.starts_with(text.get(..text.len().saturating_sub(2)).unwrap_or_default())
+}
+
+/// What counts: each picture joined, what reads as a sentence in it, and runs of lines and of pictures that are too short to be one. Then
+/// each line, for the explanation.
+fn texts(told: &[&[Found]]) -> (Vec<String>, Vec<String>) {
+    let wholes: Vec<String> = told.iter().map(|lines| joined(lines)).collect();
+    let mut counted = Vec::new();
+    let mut alone = Vec::new();
+    for (lines, whole) in told.iter().zip(&wholes) {
+        let parts: Vec<String> = sentences(lines).into_iter().map(joined).collect();
+        counted.push(whole.clone());
+        if planted("lines-count-joined-only") {
+            continue;
+        }
+        counted.extend(runs(&parts));
+        counted.extend(parts.into_iter().filter(|part| words(part) >= LEAST_WORDS));
+        alone.extend(lines.iter().map(|line| line.text.clone()));
+    }
+    counted.extend(runs(&wholes));
+    (counted, alone)
+}
+
+/// Texts of few words that follow each other, joined: `Kill`, `all`, `of them`.
+fn runs(texts: &[String]) -> impl Iterator<Item = String> {
+    let is_short = |text: &String| words(text) <= LEAST_WORDS;
+    let runs = texts.chunk_by(move |a, b| is_short(a) && is_short(b));
+    runs.filter(|run| run.len() > 1).map(|run| run.join(" "))
 }
 
 /// Whether two places have their middles in about the same.
@@ -120,41 +155,83 @@ fn joined(found: &[Found]) -> String {
 }
 
 fn is_broken(text: &str, next: &str) -> bool {
-    text.strip_suffix('-').is_some_and(|before| before.ends_with(char::is_alphabetic)) && next.starts_with(char::is_lowercase)
+    text.strip_suffix('-').is_some_and(|before| before.ends_with(char::is_alphabetic))
+        && next.starts_with(char::is_lowercase)
 }
 
 /// Runs of lines that read on: where the layout parts none, all of them.
-fn sentences(lines: &[Found]) -> impl Iterator<Item = &[Found]> {
-    let mut blocks: Vec<&[Found]> = lines.chunk_by(lies_by).collect();
-    blocks.retain(|block| !block.is_empty());
-    blocks.into_iter().flat_map(|block| {
-        let widest = block.iter().map(|line| line.quad.width()).fold(0.0, f32::max);
-        block.chunk_by(move |line, next| reads_on(line, next, widest))
-    })
-}
-
-/// Whether a line lies close under the one before it, or beside it, in letters of the same size.
-fn lies_by(line: &Found, next: &Found) -> bool {
-    let (height, other) = (line.quad.height().max(1.0), next.quad.height().max(1.0));
-    let down = down(line, next);
-    (height / other).max(other / height) <= SIZE && down - (height + other) / 2.0 <= GAP * height.min(other)
-}
-
-/// Whether a line goes on in the next: its last word is broken, or the next one's first word had no room in it.
-fn reads_on(line: &Found, next: &Found, widest: f32) -> bool {
-    if is_broken(&line.text, &next.text) || down(line, next) < line.quad.height() / 2.0 {
-        return true;
+fn sentences(lines: &[Found]) -> Vec<&[Found]> {
+    let rows: Vec<Row<'_>> = lines.chunk_by(is_same_row).map(Row::of).collect();
+    let below = |two: &[Row<'_>]| match two {
+        [row, next] => Some(row.down(next)).filter(|down| *down > 0.5),
+        _ => None,
+    };
+    let closest = rows.windows(2).filter_map(below).fold(f32::MAX, f32::min);
+    let blocks = rows.chunk_by(|row, next| row.lies_by(next, closest));
+    let parted = blocks.flat_map(|block| {
+        let widest = block.iter().map(|row| row.width).fold(0.0, f32::max);
+        block.chunk_by(move |row, next| row.reads_on(next, widest))
+    });
+    let mut rest = lines;
+    let mut sentences = Vec::new();
+    for rows in parted {
+        let (sentence, after) =
+            rest.split_at_checked(rows.iter().map(|row| row.lines.len()).sum()).unwrap_or((rest, &[]));
+        sentences.push(sentence);
+        rest = after;
     }
-    let letters = next.text.chars().count().max(1) as f32;
-    let first = next.text.split_whitespace().next().map_or(0, |word| word.chars().count()) as f32;
-    line.quad.width() + next.quad.width() / letters * (first + 1.0) >= FULL * widest
+    sentences
 }
 
-/// How far the middle of the next line lies below this one's, across the direction of its text.
-fn down(line: &Found, next: &Found) -> f32 {
+/// Whether a line goes on where the one before it ends, in the same row: words that were found one by one.
+fn is_same_row(line: &Found, next: &Found) -> bool {
+    let (along, down) = apart(line, next);
+    let gap = along - (line.quad.width() + next.quad.width()) / 2.0;
+    down.abs() < line.quad.height() / 2.0 && gap < ROW_GAP * line.quad.height()
+}
+
+/// How far the middle of the next line lies along and below this one's, as this one's text runs.
+fn apart(line: &Found, next: &Found) -> (f32, f32) {
     let [a, b, ..] = line.quad.0;
     let length = (b[0] - a[0]).hypot(b[1] - a[1]).max(1.0);
     let [x, y] = [(b[0] - a[0]) / length, (b[1] - a[1]) / length];
     let ([u, v], [p, q]) = (line.quad.centre(), next.quad.centre());
-    (q - v) * x - (p - u) * y
+    ((p - u) * x + (q - v) * y, (q - v) * x - (p - u) * y)
+}
+
+/// Lines beside each other, as one.
+struct Row<'a> {
+    lines: &'a [Found],
+    width: f32,
+    height: f32,
+}
+
+impl<'a> Row<'a> {
+    fn of(lines: &'a [Found]) -> Self {
+        let ends = lines.first().zip(lines.last());
+        let width =
+            ends.map_or(0.0, |(first, last)| apart(first, last).0 + (first.quad.width() + last.quad.width()) / 2.0);
+        let height = lines.iter().map(|line| line.quad.height()).fold(1.0, f32::max);
+        Self { lines, width, height }
+    }
+
+    /// How far the next row's middle lies below this one's, in heights of this one.
+    fn down(&self, next: &Self) -> f32 {
+        self.lines.first().zip(next.lines.first()).map_or(0.0, |(line, next)| apart(line, next).1) / self.height
+    }
+
+    /// Whether the next row lies close under this one, in letters of the same size.
+    fn lies_by(&self, next: &Self, closest: f32) -> bool {
+        let down = self.down(next);
+        (self.height / next.height).max(next.height / self.height) <= SIZE && down <= FAR && down <= closest * FARTHER
+    }
+
+    /// Whether this row goes on in the next: its last word is broken, or the next one's first word had no room in it.
+    fn reads_on(&self, next: &Self, widest: f32) -> bool {
+        let text = joined(next.lines);
+        let first = text.split_whitespace().next().unwrap_or_default();
+        let letter = next.width / text.chars().count().max(1) as f32;
+        is_broken(&joined(self.lines), &text)
+            || self.width + letter * (first.chars().count() + 1) as f32 >= FULL * widest
+    }
 }

@@ -11,6 +11,8 @@ use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, Limits, RgbImage, RgbaImage};
 
+use crate::planted::planted;
+
 use super::ground::{Ground, grounds_of, on};
 use super::{ImageError, MAX_ALLOCATION, MAX_PNG_EXTRAS, reason, reduced};
 
@@ -62,6 +64,7 @@ pub fn look_through(
         .into_iter()
         .collect();
     let unread = match animation(file, format) {
+        Ok(_) if planted("later-frames-are-not-seen") => None,
         Ok(None) => None,
         Ok(Some((_, pixels))) if pixels > MAX_FRAME_PIXELS => Some(ImageError::TooManyPixels),
         Ok(Some((frames, pixels))) => {
@@ -99,7 +102,7 @@ fn new_frames(
                 continue;
             }
             if more.len() == MAX_FRAMES {
-                return Err(ImageError::TooManyFrames);
+                return if planted("frames-beyond-are-fine") { Ok(()) } else { Err(ImageError::TooManyFrames) };
             }
             more.push(Frame { number, pixels });
         }
@@ -182,6 +185,7 @@ impl Seen {
 /// Whether a word could be written in what differs.
 fn differs(a: &RgbImage, b: &RgbImage) -> bool {
     let other = |(a, b): &(&[u8], &[u8])| a.iter().zip(*b).any(|(a, b)| a.abs_diff(*b) > OTHER);
+    let least = if planted("a-pixel-makes-a-frame") { 1 } else { LEAST_OTHER };
     a.dimensions() != b.dimensions()
-        || a.as_raw().chunks_exact(3).zip(b.as_raw().chunks_exact(3)).filter(other).nth(LEAST_OTHER - 1).is_some()
+        || a.as_raw().chunks_exact(3).zip(b.as_raw().chunks_exact(3)).filter(other).nth(least - 1).is_some()
 }

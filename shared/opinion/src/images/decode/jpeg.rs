@@ -3,7 +3,7 @@
 use image::RgbImage;
 use jpeg_decoder::{Decoder, PixelFormat};
 
-use super::{MAX_WORKING_PIXELS, ImageError};
+use super::{ImageError, MAX_PIXELS, MAX_WORKING_PIXELS};
 
 /// The most scans of a progressive JPEG. Encoders write about ten; each costs a pass over all pixels and takes a few bytes of the file.
 const MAX_SCANS: usize = 64;
@@ -30,6 +30,9 @@ pub fn check(file: &[u8]) -> Result<(), ImageError> {
                 if let (0xc0..=0xc2, [_, a, b, c, d, ..]) = (*marker, body) {
                     let side = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low]));
                     pixels = side(*a, *b) * side(*c, *d);
+                    if pixels as u64 > MAX_PIXELS {
+                        return Err(ImageError::TooManyPixels);
+                    }
                 }
                 let Some(next) = after.get(usize::from(u16::from_be_bytes([*high, *low])).max(2)..) else { break };
                 rest = next;

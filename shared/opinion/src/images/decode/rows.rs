@@ -76,7 +76,8 @@ impl Squares {
         self.rows += 1;
         if self.rows == self.side {
             let count = (self.side * self.side) as u32;
-            self.pixels.extend(self.sums.iter().flat_map(|sum| sum.map(|sum| ((sum + count / 2) / count).min(255) as u8)));
+            self.pixels
+                .extend(self.sums.iter().flat_map(|sum| sum.map(|sum| ((sum + count / 2) / count).min(255) as u8)));
             self.sums.fill([0; 3]);
             self.rows = 0;
         }

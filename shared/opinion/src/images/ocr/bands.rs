@@ -4,16 +4,21 @@
 use image::{Rgb, RgbImage, imageops};
 use scoring::GraphError;
 
-use super::detect::{Detector, MAX_PIXELS};
 use super::Quad;
+use super::detect::{Detector, MAX_PIXELS};
 use crate::images::work::{DETECTION, Work};
+use crate::planted::planted;
 
 /// Lines that are lower than this in what the model saw are small, in pixels of it; their bounds are about half as high again as their letters.
 const SMALL: f32 = 24.0;
+/// Where all places are higher than this, nothing small has run together in them.
+const LARGE: f32 = 72.0;
 /// Bands overlap by so many pixels of what the model sees, and lines that are no higher are looked for in them.
 const OVERLAP: f32 = 96.0;
 /// Pictures that are made this much smaller for the model may have small writing that is lost.
 const MUCH_SMALLER: f32 = 0.8;
+/// Pictures that are longer than wide by this factor are screenshots as likely as not.
+const LONG: f32 = 3.0;
 /// Between pictures on a sheet, in pixels.
 const GAP: u32 = 16;
 const GREY: Rgb<u8> = Rgb([128; 3]);
@@ -28,12 +33,17 @@ pub fn of_picture(detector: &Detector, image: &RgbImage, work: &mut Work) -> Res
     let scale = (MAX_PIXELS / (width * height)).sqrt();
     let mut low: Vec<f32> = places.iter().map(|place| shorter(place) * scale).collect();
     low.sort_by(f32::total_cmp);
-    // One that is lower than all others is noise as likely as writing.
-    let Some(lowest) = low.get(low.len() / 10).copied() else { return Ok((places, true)) };
-    if scale >= MUCH_SMALLER || lowest >= SMALL {
+    // One that is lower than all others is noise as likely as writing; small lines may have run into one high place, and in a long picture
+    // all may have been too small to be found.
+    let long = width.max(height) > LONG * width.min(height);
+    let lowest = low.get(low.len() / 10).copied().filter(|lowest| long || *lowest < LARGE);
+    let Some(lowest) = lowest.or(long.then_some(SMALL)).filter(|_| scale < MUCH_SMALLER) else {
+        return Ok((places, true));
+    };
+    if planted("small-writing-is-lost") {
         return Ok((places, true));
     }
-    let wanted = (scale * SMALL / lowest.max(1.0)).min(1.0);
+    let wanted = (scale * (SMALL / lowest.max(1.0)).max(2.0)).min(1.0);
     let turned = places.iter().filter(|place| place.upright().1 == super::Turn::Quarter).count() * 2 > places.len();
     let axis = usize::from(!turned);
     let (length, across) = if turned { (width, height) } else { (height, width) };

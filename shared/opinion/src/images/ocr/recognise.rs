@@ -26,7 +26,9 @@ pub struct Recogniser {
 /// What was recognised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read {
+    /// Its characters.
     pub text: String,
+    /// Their mean probability, 0 to 1.
     pub confidence: f64,
 }
 
