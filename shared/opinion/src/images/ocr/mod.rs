@@ -7,6 +7,7 @@
 
 mod angle;
 mod bands;
+mod column;
 mod detect;
 mod order;
 mod quad;
@@ -98,9 +99,29 @@ impl Ocr {
                     }
                 }
             }
-            found.push(in_reading_order(lines));
+            let mut lines = in_reading_order(lines);
+            for column in column::columns(&places) {
+                match self.column(image, &column, work)? {
+                    Some(line) => lines.extend(line),
+                    None => all = false,
+                }
+            }
+            found.push(lines);
         }
         Ok((found, all || planted("lines-beyond-are-fine")))
+    }
+
+    /// What a column of letters says, if it is text, with spaces between its letters: what reads texts joins them to words. The outer `None`
+    /// says that there is no work left for it.
+    fn column(&self, image: &RgbImage, column: &[Quad], work: &mut Work) -> Result<Option<Option<Found>>, GraphError> {
+        let Some((line, quad, count)) = column::line(image, column) else { return Ok(Some(None)) };
+        if !work.take(LINE + Recogniser::columns(&line) * THOUSAND_COLUMNS / 1_000) {
+            return Ok(None);
+        }
+        let read = self.recogniser.read(&line)?;
+        let letters: Vec<String> = read.text.chars().filter(|c| !c.is_whitespace()).map(String::from).collect();
+        let is_text = read.confidence >= LEAST_CONFIDENCE && letters.len().abs_diff(count) <= count / 4;
+        Ok(Some(is_text.then(|| Found { text: letters.join(" "), confidence: read.confidence, quad })))
     }
 
     /// Where text may be, by picture. The pictures of one size after the first lie side by side where they are many.
