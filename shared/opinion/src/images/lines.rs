@@ -235,3 +235,111 @@ impl<'a> Row<'a> {
             || self.width + letter * (first.chars().count() + 1) as f32 >= FULL * widest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
+    use super::*;
+    use domain::{ModelRef, Span};
+
+    /// Says which share of a text's words is "bad", and where it first has it; takes two rows at once, a row a word.
+    struct Counting(ModelRef);
+
+    impl Reader for Counting {
+        fn model(&self) -> &ModelRef {
+            &self.0
+        }
+
+        fn supports(&self, _: Option<&str>) -> bool {
+            true
+        }
+
+        fn rows(&self, text: &str) -> Vec<Vec<i64>> {
+            text.split_whitespace().map(|word| vec![i64::from(word == "bad")]).collect()
+        }
+
+        fn most_rows(&self) -> usize {
+            2
+        }
+
+        fn run(&self, rows: &[&[i64]]) -> Result<Vec<Vec<f32>>, ReaderError> {
+            assert!(rows.len() <= 2);
+            Ok(rows.iter().map(|row| vec![row[0] as f32]).collect())
+        }
+
+        fn conclude(&self, text: &str, outputs: &[Vec<f32>]) -> Result<TextOpinion, ReaderError> {
+            let share = outputs.iter().map(|row| f64::from(row[0])).sum::<f64>() / outputs.len() as f64;
+            let start = text.find("bad").unwrap_or(0);
+            let spans = vec![Span { start, end: start + 3, weight: 1.0 }];
+            Ok(TextOpinion { raw: share, calibrated: share, model: self.0.clone(), spans })
+        }
+    }
+
+    /// Lines of letters that are ten wide and twenty high, at these heights.
+    fn lines(texts: &[(&str, f32)]) -> Vec<Found> {
+        let line = |(text, y): &(&str, f32)| {
+            let right = 10.0 * text.chars().count() as f32;
+            let quad = Quad([[0.0, *y], [right, *y], [right, y + 20.0], [0.0, y + 20.0]]);
+            Found { text: (*text).to_owned(), confidence: 1.0, quad }
+        };
+        texts.iter().map(line).collect()
+    }
+
+    fn said(pictures: &[Vec<Found>]) -> (Option<f64>, Vec<Line>) {
+        let model = ModelRef { name: "counting".to_owned(), version: "1".to_owned(), sha256: String::new() };
+        let places = (0..).map(|number| (number, [1.0, 2.0])).take(pictures.len());
+        let (opinion, lines) = read(pictures.to_vec(), places, &Counting(model)).unwrap();
+        (opinion.map(|opinion| opinion.calibrated), lines)
+    }
+
+    fn parts(texts: &[(&str, f32)]) -> Vec<String> {
+        sentences(&lines(texts)).into_iter().map(joined).collect()
+    }
+
+    #[test]
+    fn the_worst_sentence_counts_and_each_line_has_a_score_and_a_place() {
+        let chat =
+            lines(&[("see you at the station at six", 0.0), ("all of it is bad", 60.0), ("on my way now then", 120.0)]);
+        let (score, lines) = said(&[chat]);
+        assert_eq!(score, Some(0.2));
+        assert_eq!(lines.iter().map(|line| line.score).collect::<Vec<_>>(), [0.0, 0.2, 0.0]);
+        assert_eq!((lines[1].corners[0], lines[1].frame), ([0.0, 120.0], 0));
+        assert_eq!(said(&[Vec::new(), Vec::new()]), (None, Vec::new()));
+    }
+
+    #[test]
+    fn a_sentence_is_parted_where_the_layout_parts_it_and_nowhere_else() {
+        // Rows that are full, as far as the next word goes.
+        assert_eq!(parts(&[("black people are", 0.0), ("voting in record", 30.0), ("numbers", 60.0)]).len(), 1);
+        // A row that had room.
+        assert_eq!(parts(&[("on my way", 0.0), ("the kids are asleep now", 30.0)]).len(), 2);
+        // Farther than the closest, and another size.
+        assert_eq!(parts(&[("one two three", 0.0), ("four five six", 30.0), ("seven eight nine", 80.0)]).len(), 2);
+        // A word that is broken goes on, whatever room there was.
+        assert_eq!(parts(&[("über immi-", 0.0), ("grants who came over", 30.0)]), ["über immigrants who came over"]);
+        assert_eq!(joined(&lines(&[("well-", 0.0), ("Known - x", 30.0)])), "well- Known - x");
+    }
+
+    #[test]
+    fn pictures_are_read_each_where_they_say_something_new_and_what_is_typed_once_it_stands() {
+        let one = |text: &str| lines(&[(text, 0.0)]);
+        let told = |texts: &[&str]| {
+            let found: Vec<_> = texts.iter().map(|text| one(text)).collect();
+            super::told(&found).into_iter().map(joined).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&["a b", "c d", "a b"]), ["a b", "c d"]);
+        assert_eq!(told(&["Jews", "Jews are", "Jews are here", "Other"]), ["Jews are here", "Other"]);
+        assert_eq!(told(&["all is lost", "all is lost and so is every one of us"]).len(), 2);
+        let (score, lines) = said(&[one("all is very well"), one("all is very bad"), one("all is very well")]);
+        assert_eq!((score, lines.len(), lines[1].frame), (Some(0.25), 2, 1));
+    }
+
+    #[test]
+    fn texts_that_are_too_short_for_a_sentence_are_read_together() {
+        let short = |text: &str| lines(&[(text, 0.0)]);
+        assert_eq!(said(&[short("all bad"), short("bad bad"), short("they do not rhyme with")]).0, Some(1.0));
+        let runs: Vec<String> = runs(&["kill".to_owned(), "all of".to_owned(), "a b c d".to_owned()]).collect();
+        assert_eq!(runs, ["kill all of"]);
+    }
+}
