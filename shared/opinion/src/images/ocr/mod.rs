@@ -101,8 +101,15 @@ impl Ocr {
             }
             let mut lines = in_reading_order(lines);
             for column in column::columns(&places) {
+                if count == MAX_LINES {
+                    all = false;
+                    break;
+                }
                 match self.column(image, &column, work)? {
-                    Some(line) => lines.extend(line),
+                    Some(line) => {
+                        count += usize::from(line.is_some());
+                        lines.extend(line);
+                    }
                     None => all = false,
                 }
             }
