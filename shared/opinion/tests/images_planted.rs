@@ -101,12 +101,12 @@ fn small_writing_is_read(eyes: &ModelEyes) -> bool {
     says(&look(eyes, &encoded(&picture, ImageFormat::Png)))
 }
 
-/// More lines than there is work for.
+/// More lines than there is work for, each a little other than the rest.
 fn lines_beyond_are_unread(eyes: &ModelEyes) -> bool {
     let writing = writing();
     let small = imageops::resize(&writing, writing.width() / 2, writing.height() / 2, imageops::FilterType::Triangle);
     let mut picture = RgbImage::from_pixel(1_990, 1_990, *writing.get_pixel(2, 2));
-    for (number, (x, y)) in (0_u8..).zip((0..7).flat_map(|x| (0..9).map(move |y| (x, y)))) {
+    for (number, (x, y)) in (0_u8..).zip((0..11).flat_map(|x| (0..19).map(move |y| (x, y)))) {
         let mut other = small.clone();
         other.pixels_mut().for_each(|pixel| pixel.0[2] = pixel.0[2].saturating_sub(number));
         imageops::replace(&mut picture, &other, x * i64::from(small.width()), y * i64::from(small.height()));

@@ -3,7 +3,7 @@
 
 use super::Line;
 use super::look::rounded;
-use super::ocr::{Found, Quad};
+use super::ocr::{Found, MAX_LINES, Quad};
 use crate::planted::planted;
 use crate::reader::{Reader, ReaderError, TextOpinion};
 
@@ -59,6 +59,8 @@ pub fn read(
             });
         }
     }
+    // Each was read and counts; of places so many are told.
+    lines.truncate(MAX_LINES);
     Ok((highest, lines))
 }
 

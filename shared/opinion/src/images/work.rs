@@ -30,9 +30,4 @@ impl Work {
         self.0 = left.unwrap_or(self.0);
         left.is_some()
     }
-
-    /// Whether there is as much left.
-    pub fn has(&self, units: u32) -> bool {
-        self.0 >= units
-    }
 }

@@ -42,7 +42,7 @@ pub struct Found {
     pub quad: Quad,
 }
 
-/// The most lines that are read in one picture, all its frames together.
+/// The most lines that are read in one picture; what stands in a later frame as before is the same line.
 pub const MAX_LINES: usize = 400;
 /// The most runs of the model that finds text over later frames, several of which lie side by side where there are more.
 const MAX_SHEETS: usize = 8;
@@ -79,37 +79,22 @@ impl Ocr {
             pictures.iter().zip(&stretched).map(|(image, stretched)| stretched.as_ref().unwrap_or(image)).collect();
         let (places, mut all) = self.places(&shown, work)?;
         let mut known = HashMap::new();
-        let mut count = 0;
         let mut found = Vec::new();
         for (image, places) in shown.iter().zip(places) {
             let mut lines = Vec::new();
             for place in &places {
-                if count == MAX_LINES {
+                let line =
+                    if known.len() < MAX_LINES { self.recognise_within(image, place, work, &mut known)? } else { None };
+                let Some(line) = line else {
                     all = false;
                     break;
-                }
-                match self.recognise_within(image, place, work, &mut known)? {
-                    Some(line) => {
-                        count += usize::from(line.is_some());
-                        lines.extend(line);
-                    }
-                    None => {
-                        all = false;
-                        break;
-                    }
-                }
+                };
+                lines.extend(line);
             }
             let mut lines = in_reading_order(lines);
             for column in column::columns(&places) {
-                if count == MAX_LINES {
-                    all = false;
-                    break;
-                }
                 match self.column(image, &column, work)? {
-                    Some(line) => {
-                        count += usize::from(line.is_some());
-                        lines.extend(line);
-                    }
+                    Some(line) => lines.extend(line),
                     None => all = false,
                 }
             }
