@@ -94,11 +94,12 @@ fn both_grounds_are_read(eyes: &ModelEyes) -> bool {
 /// Small letters at the end of a long picture.
 fn small_writing_is_read(eyes: &ModelEyes) -> bool {
     let writing = writing();
-    let small =
-        imageops::resize(&writing, writing.width() * 3 / 5, writing.height() * 3 / 5, imageops::FilterType::Triangle);
+    let small = imageops::resize(&writing, writing.width() / 2, writing.height() / 2, imageops::FilterType::Triangle);
     let mut picture = RgbImage::from_pixel(700, 5_600, *writing.get_pixel(2, 2));
     imageops::replace(&mut picture, &small, 40, 5_300);
-    says(&look(eyes, &encoded(&picture, ImageFormat::Png)))
+    let lines = look(eyes, &encoded(&picture, ImageFormat::Png)).lines;
+    lines.iter().any(|line| line.text == "Seven brown otters")
+        && lines.iter().any(|line| line.text == "played cheerfully")
 }
 
 /// More lines than there is work for, each a little other than the rest.
