@@ -28,6 +28,7 @@ TARGETS = {
     "conditions": ("features", "conditions::fuzz_conditions"),
     "expressions": ("features", "conditions::fuzz_expressions"),
     "texts": ("features", "texts::fuzz_texts"),
+    "animations": ("opinion", "fuzz_animations"),
     "batches": ("runtime", "fuzz_batches"),
     "responses": ("runtime", "fuzz_responses"),
 }

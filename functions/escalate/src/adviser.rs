@@ -1,6 +1,9 @@
 //! Who gives second opinions: the endpoint, or this function itself. Both answer the same questions in the same words.
 
 use async_trait::async_trait;
+use opinion::images::decode::MAX_FRAMES;
+use opinion::images::ocr::MAX_LINES;
+use opinion::images::pdq::Pdq;
 use opinion::protocol::{Outcome, Request, Response};
 use opinion::{Answer, Panel, Question};
 use runtime::isolate;
@@ -11,8 +14,8 @@ use store::{Deadline, Inference, StoreError};
 
 /// Names of models stand on records: as long as that of a policy.
 const MAX_NAME_BYTES: usize = 64;
-/// The most lines that anybody reads in an image.
-const MOST_LINES: usize = 100;
+/// The most spans of a text that anybody names.
+const MOST_SPANS: usize = 100;
 
 /// Why nobody answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +83,7 @@ fn answers_to(answer: &Answer, question: &Question) -> bool {
         probability(opinion.raw)
             && probability(opinion.calibrated)
             && named(&opinion.model)
-            && opinion.spans.len() <= MOST_LINES
+            && opinion.spans.len() <= MOST_SPANS
             && opinion.spans.iter().all(|span| span.start < span.end && span.end <= longest && span.weight.is_finite())
     };
     let text = match (&answer.text, &question.text) {
@@ -94,8 +97,9 @@ fn answers_to(answer: &Answer, question: &Question) -> bool {
         Outcome::Ok(seen) => {
             probability(seen.nudity)
                 && named(&seen.nudity_model)
-                && seen.pdq.as_ref().is_none_or(|hash| hash.parse::<opinion::images::pdq::Pdq>().is_ok())
-                && seen.lines.len() <= MOST_LINES
+                && seen.more_pdq.len() <= MAX_FRAMES
+                && seen.pdq.iter().chain(&seen.more_pdq).all(|hash| hash.parse::<Pdq>().is_ok())
+                && seen.lines.len() <= MAX_LINES
                 && seen.lines.iter().all(|line| {
                     probability(line.score)
                         && probability(line.confidence)

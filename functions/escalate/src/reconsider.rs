@@ -166,6 +166,10 @@ fn code(error: ImageError) -> &'static str {
     match error {
         ImageError::TooManyBytes => "too_many_bytes",
         ImageError::TooManyPixels => "too_many_pixels",
+        ImageError::TooManyFrames => "too_many_frames",
+        ImageError::TooManyLines => "too_many_lines",
+        ImageError::Heic => "heic_is_not_read",
+        ImageError::Avif => "avif_is_not_read",
         ImageError::NotAnImage => "not_an_image",
         ImageError::Broken => "broken",
         ImageError::ModelFailed => "model_failed",
@@ -214,10 +218,11 @@ fn image_record(seen: &Result<&Seen, &'static str>, block_list: Option<&BlockLis
         Ok(seen) => seen,
     };
     let Some(block_list) = block_list else { return error("block_list_unavailable") };
-    let hash = seen.pdq.as_ref().and_then(|hash| hash.parse().ok());
-    let blocked = hash.and_then(|hash| block_list.near(&hash)).map(str::to_owned);
-    let pdq = seen.pdq.clone().filter(|_| blocked.is_some());
-    ImageRecord { error: None, lines: place_of(seen.lines.len()), blocked, pdq }
+    let listed = |hash: &String| Some((block_list.near(&hash.parse().ok()?)?.to_owned(), hash.clone()));
+    let (blocked, pdq) = seen.pdq.iter().chain(&seen.more_pdq).find_map(listed).unzip();
+    // What was seen of it counts, and what was not makes it unseen.
+    let unread = seen.unread.filter(|_| !planted("unread-part-is-seen"));
+    ImageRecord { error: unread.map(|why| code(why).to_owned()), lines: place_of(seen.lines.len()), blocked, pdq }
 }
 
 fn written(
@@ -277,5 +282,5 @@ fn region(image: u32, line: &Line) -> Region {
     let pixel = |place: f32| place.clamp(0.0, 65_535.0).round() as u32;
     let least = |axis| pixel(among(axis).fold(f32::INFINITY, f32::min));
     let most = |axis| pixel(among(axis).fold(f32::NEG_INFINITY, f32::max));
-    Region { image, bounds: [least(0), least(1), most(0), most(1)], weight: line.score }
+    Region { image, frame: line.frame, bounds: [least(0), least(1), most(0), most(1)], weight: line.score }
 }

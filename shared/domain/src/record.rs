@@ -142,7 +142,7 @@ pub struct Consulted {
 /// What was seen in an image.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ImageRecord {
-    /// Why it could not be looked at; absent where it was.
+    /// Why it, or a part of it, could not be looked at; absent where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Lines of text that were read.
@@ -232,6 +232,9 @@ pub struct Explanation {
 pub struct Region {
     /// Which image, counted from 0.
     pub image: u32,
+    /// Which frame of it, counted from 0: the first in which the line stands.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub frame: u32,
     /// Left, top, right and bottom of the box around it, in pixels.
     pub bounds: [u32; 4],
     /// Calibrated probability of the harm of this line alone.

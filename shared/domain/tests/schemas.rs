@@ -84,7 +84,7 @@ fn looked_at(mut record: DecisionRecord) -> DecisionRecord {
     record.second_opinion = Some(consulted(ScoreState::Ok, None, Some("ensemble@1")));
     if let Some(explanation) = &mut record.explanation {
         explanation.method = "lines".to_owned();
-        explanation.regions = vec![Region { image: 0, bounds: [12, 40, 310, 72], weight: 0.93 }];
+        explanation.regions = vec![Region { image: 0, frame: 3, bounds: [12, 40, 310, 72], weight: 0.93 }];
     }
     record.attempt = 2;
     record
@@ -230,7 +230,12 @@ fn any_consulted() -> impl Strategy<Value = Consulted> {
 }
 
 fn any_region() -> impl Strategy<Value = Region> {
-    (any::<u32>(), any::<[u32; 4]>(), 0.0..=1.0f64).prop_map(|(image, bounds, weight)| Region { image, bounds, weight })
+    (any::<u32>(), any::<u32>(), any::<[u32; 4]>(), 0.0..=1.0f64).prop_map(|(image, frame, bounds, weight)| Region {
+        image,
+        frame,
+        bounds,
+        weight,
+    })
 }
 
 fn any_record() -> impl Strategy<Value = DecisionRecord> {

@@ -110,7 +110,12 @@ fn main() {
         let seen = eyes.look(&std::fs::read(folder.join(&label.file)).unwrap(), &reader).unwrap();
         let lines: Vec<&str> = seen.lines.iter().map(|line| line.text.as_str()).collect();
         if std::env::var_os("VERBOSE").is_some() {
-            println!("{} {:?} {:.2}", label.file, lines, seen.text.as_ref().map_or(0.0, |text| text.calibrated));
+            println!(
+                "{} {lines:?} {:.4} {:?}",
+                label.file,
+                seen.text.as_ref().map_or(0.0, |text| text.calibrated),
+                seen.unread
+            );
         }
         let line = seen.lines.iter().map(|line| line.score).fold(0.0, f64::max);
         highest.push(outcome(label, &lines, line.max(seen.text.as_ref().map_or(0.0, |text| text.calibrated)), score));

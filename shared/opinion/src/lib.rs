@@ -8,6 +8,9 @@ pub mod ensemble;
 pub mod foreign;
 pub mod images;
 pub mod panel;
+// The same few lines as in `runtime`, which `opinion` must not stand on.
+#[path = "../../runtime/src/planted.rs"]
+pub mod planted;
 pub mod protocol;
 pub mod reader;
 

@@ -3,11 +3,10 @@
 
 mod common;
 
-use common::{encoded, hostile, jpeg, pattern, png};
-use image::codecs::gif::GifEncoder;
-use image::{Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+use common::{encoded, gif, hostile, jpeg, pattern, png};
+use image::{ImageFormat, Rgb, RgbImage, Rgba, RgbaImage, imageops};
 use opinion::ImageError;
-use opinion::images::decode::{Decoded, decode};
+use opinion::images::decode::{Decoded, MAX_FRAMES, decode};
 use opinion::protocol::MAX_IMAGE_BYTES;
 use proptest::prelude::*;
 
@@ -26,7 +25,7 @@ fn webp(image: &RgbImage) -> Vec<u8> {
 #[test]
 fn each_format_is_told_by_its_content() {
     let image = pattern(1, 90, 60);
-    for format in [ImageFormat::Png, ImageFormat::WebP] {
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp] {
         assert_eq!(seen(&encoded(&image, format)).pixels, image, "{format:?}");
     }
     let near = seen(&jpeg(&image, 95)).pixels;
@@ -35,15 +34,76 @@ fn each_format_is_told_by_its_content() {
     assert_eq!(seen(&encoded(&image, ImageFormat::Gif)).pixels.dimensions(), (90, 60));
 }
 
-#[test]
-fn of_an_animation_the_first_frame_is_seen() {
-    let frame = |value: u8| Frame::new(RgbaImage::from_pixel(20, 10, Rgba([value, 0, 0, 255])));
+/// Frames of one colour each.
+fn colours(values: &[u8]) -> Vec<RgbImage> {
+    values.iter().map(|value| RgbImage::from_pixel(20, 10, Rgb([*value, 0, 0]))).collect()
+}
+
+fn numbers(decoded: &Decoded) -> Vec<u32> {
+    decoded.more.iter().map(|frame| frame.number).collect()
+}
+
+/// An APNG of these frames, with a still picture of its own before them where there is one.
+fn apng(still: Option<&RgbImage>, frames: &[RgbImage]) -> Vec<u8> {
+    let (width, height) = frames[0].dimensions();
     let mut file = Vec::new();
-    GifEncoder::new(&mut file).encode_frames([frame(200), frame(10), frame(10)]).unwrap();
-    assert_eq!(seen(&file).pixels.get_pixel(5, 5), &Rgb([200, 0, 0]));
-    // What comes after it is not even read.
-    let second = file.len() * 2 / 3;
-    assert_eq!(seen(&file[..second]).pixels.get_pixel(5, 5), &Rgb([200, 0, 0]));
+    let mut encoder = ::png::Encoder::new(&mut file, width, height);
+    encoder.set_color(::png::ColorType::Rgb);
+    encoder.set_animated(frames.len() as u32, 0).unwrap();
+    encoder.set_sep_def_img(still.is_some()).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    still.into_iter().chain(frames).for_each(|image| writer.write_image_data(image.as_raw()).unwrap());
+    writer.finish().unwrap();
+    file
+}
+
+#[test]
+fn of_an_animation_the_frames_that_differ_are_seen() {
+    let frames = colours(&[200, 200, 10, 10, 200, 90]);
+    for (name, file) in [("GIF", gif(&frames)), ("APNG", apng(None, &frames))] {
+        let decoded = seen(&file);
+        assert_eq!(decoded.pixels.get_pixel(5, 5), &Rgb([200, 0, 0]), "{name}");
+        // The fifth is the first again.
+        assert_eq!(numbers(&decoded), [2, 5], "{name}");
+        assert_eq!(decoded.more[0].pixels.get_pixel(5, 5), &Rgb([10, 0, 0]), "{name}");
+        assert_eq!((decoded.unread, decoded.composed), (None, 6 * 200), "{name}");
+        let cut = decode(&file[..file.len() * 4 / 5]).unwrap();
+        assert_eq!((cut.pixels.get_pixel(5, 5), cut.unread), (&Rgb([200, 0, 0]), Some(ImageError::Broken)), "{name}");
+    }
+    // What is shown where animations are not need not be one of their frames.
+    let decoded = seen(&apng(Some(&colours(&[50])[0]), &frames[..3]));
+    assert_eq!((decoded.pixels.get_pixel(5, 5), numbers(&decoded)), (&Rgb([50, 0, 0]), vec![0, 2]));
+}
+
+#[test]
+fn what_changes_too_little_for_a_word_is_no_frame_and_what_fades_in_is_one() {
+    let frame = |pixels: u32, value: u8| {
+        RgbImage::from_fn(40, 40, |x, y| Rgb(if y * 40 + x < pixels { [value; 3] } else { [255; 3] }))
+    };
+    assert_eq!(numbers(&seen(&gif(&[frame(0, 0), frame(1, 0), frame(23, 0), frame(0, 0)]))), Vec::<u32>::new());
+    assert_eq!(numbers(&seen(&gif(&[frame(0, 0), frame(24, 0)]))), [1]);
+    let fading: Vec<RgbImage> = (0..10).map(|step| frame(200, 255 - step * 5)).collect();
+    assert_eq!(numbers(&seen(&apng(None, &fading))), [3, 6, 9]);
+}
+
+#[test]
+fn animations_without_end_are_looked_through_within_bounds() {
+    let many: Vec<RgbImage> = (0..100)
+        .map(|value| colours(&[value * 2])[0].clone())
+        .map(|one| imageops::resize(&one, 64, 64, imageops::FilterType::Nearest))
+        .collect();
+    let spread: Vec<RgbImage> = many.iter().step_by(7).cloned().collect();
+    assert_eq!((seen(&apng(None, &spread)).unread, seen(&apng(None, &spread)).more.len()), (None, spread.len() - 1));
+    let noise: Vec<RgbImage> = (0..60).map(|kind| pattern(kind, 64, 64)).collect();
+    let decoded = seen(&apng(None, &noise));
+    assert_eq!((decoded.unread, decoded.more.len()), (Some(ImageError::TooManyFrames), MAX_FRAMES));
+    // Frames that are the same cost putting together.
+    let large = RgbImage::from_pixel(2_000, 2_000, Rgb([7; 3]));
+    let decoded = seen(&gif(&vec![large; 70]));
+    assert_eq!((decoded.unread, decoded.more.len()), (Some(ImageError::TooManyFrames), 0));
+    let larger =
+        gif(&[RgbImage::from_pixel(3_000, 3_000, Rgb([7; 3])), RgbImage::from_pixel(3_000, 3_000, Rgb([200; 3]))]);
+    assert_eq!(seen(&larger).unread, Some(ImageError::TooManyPixels));
 }
 
 #[test]
@@ -72,8 +132,13 @@ fn what_is_transparent_lies_on_what_it_can_be_read_on() {
         file.into_inner()
     };
     for (ink, ground) in [(0, 255), (255, 0), (100, 255)] {
-        let pixels = seen(&file(ink)).pixels;
+        let decoded = seen(&file(ink));
+        let pixels = &decoded.pixels;
         assert_eq!((pixels.get_pixel(0, 0).0[0], pixels.get_pixel(10, 0).0[0]), (ink, ground));
+        // And on the other ground.
+        let other = &decoded.more[0];
+        let shown = (other.pixels.get_pixel(0, 0).0[0], other.pixels.get_pixel(10, 0).0[0]);
+        assert_eq!((decoded.more.len(), other.number, shown), (1, 0, (ink, 255 - ground)));
     }
 }
 
@@ -87,29 +152,59 @@ fn large_images_are_reduced_and_keep_their_size_in_what_is_told() {
 }
 
 #[test]
+fn larger_ones_are_made_smaller_while_they_are_decoded() {
+    let image = RgbImage::from_fn(8_064, 6_048, |x, y| Rgb([(x / 32) as u8, (y / 32) as u8, 128]));
+    for (name, file) in [("JPEG", jpeg(&image, 60)), ("PNG", encoded(&image, ImageFormat::Png))] {
+        let large = seen(&file);
+        assert_eq!((large.width, large.height), (8_064, 6_048), "{name}");
+        let (width, height) = large.pixels.dimensions();
+        assert!(width * height <= 4_000_000 && width * height > 1_500_000, "{name}: {width} by {height}");
+        let [red, green, blue] = large.pixels.get_pixel(width / 2, height / 2).0;
+        assert!(red.abs_diff(126) < 6 && green.abs_diff(94) < 6 && blue.abs_diff(128) < 6, "{name}");
+    }
+    // Half transparent, so on two grounds.
+    let clear = seen(&png(6_000, 6_000, 8, 6, 24_000, &[]));
+    assert_eq!((clear.pixels.get_pixel(3, 3).0, clear.more[0].pixels.get_pixel(3, 3).0), ([255; 3], [0; 3]));
+}
+
+#[test]
+fn a_jpeg_without_its_end_is_seen_as_far_as_it_goes() {
+    let image = pattern(2, 200, 150);
+    let file = jpeg(&image, 90);
+    let whole = seen(&file).pixels;
+    assert_eq!(seen(&file[..file.len() - 2]).pixels, whole);
+    let half = seen(&file[..file.len() * 6 / 10]).pixels;
+    assert_eq!(half.get_pixel(100, 20), whole.get_pixel(100, 20));
+    let scan = file.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    assert_eq!(refused(&file[..scan]), Some(ImageError::Broken));
+}
+
+#[test]
 fn what_is_no_image_is_told_so_whatever_it_is_called() {
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><text>x</text></svg>";
-    let bmp = [b"BM".as_slice(), &[0; 60]].concat();
-    for file in [
-        b"".as_slice(),
-        b"hello",
-        b"<!doctype html><img src=x.png>",
-        svg,
-        b"%PDF-1.7",
-        &bmp,
-        b"II*\0\x08\0\0\0",
-        &[0xff],
-    ] {
+    for file in
+        [b"".as_slice(), b"hello", b"<!doctype html><img src=x.png>", svg, b"%PDF-1.7", b"II*\0\x08\0\0\0", &[0xff]]
+    {
         assert_eq!(refused(file), Some(ImageError::NotAnImage));
     }
+}
+
+#[test]
+fn what_phones_write_and_is_not_read_is_named() {
+    let file =
+        |brand: &[u8; 4]| [&24_u32.to_be_bytes()[..], b"ftyp", brand, &[0; 4], b"mif1", brand, &[0; 40]].concat();
+    for (brand, expected) in [(b"heic", ImageError::Heic), (b"heix", ImageError::Heic), (b"avif", ImageError::Avif)] {
+        assert_eq!(refused(&file(brand)), Some(expected));
+    }
+    assert_eq!(refused(&[&20_u32.to_be_bytes()[..], b"ftypisom", &[0; 40]].concat()), Some(ImageError::NotAnImage));
 }
 
 #[test]
 fn what_ends_early_is_broken() {
     let image = pattern(2, 200, 150);
     for (name, file) in [
-        ("JPEG", jpeg(&image, 80)),
         ("PNG", encoded(&image, ImageFormat::Png)),
+        ("BMP", encoded(&image, ImageFormat::Bmp)),
         ("WebP", webp(&image)),
         ("GIF", encoded(&image, ImageFormat::Gif)),
     ] {

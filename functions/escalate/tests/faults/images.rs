@@ -44,6 +44,47 @@ async fn the_highest_view_counts_and_the_record_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_that_was_not_read_goes_to_a_person_and_what_was_read_counts() {
+    let service = Service::with(Mood::Well(0.05));
+    for (id, words, decision) in [
+        ("calm", "words:soup and more", Decision::Review),
+        ("hate", "words:they are vermin and more", Decision::Hide),
+        ("whole", "words:soup", Decision::Approve),
+    ] {
+        service.keeps(CONTENT, id, words).await;
+        let body = service.pictures(id, Some(HARMLESS), &[&format!("s3://{CONTENT}/{id}")]).await;
+        assert_eq!(service.deliver(&[body]).await, Vec::<usize>::new());
+        let record = service.record(id);
+        assert_eq!(record.decision, decision, "{id}");
+        let unread = id != "whole";
+        assert_eq!(record.images[0].error.as_deref(), unread.then_some("too_many_lines"), "{id}");
+        assert_eq!(record.images[0].lines, 1, "{id}");
+        let media = if unread { Availability::Unavailable } else { Availability::Available };
+        assert_eq!(record.media, media, "{id}");
+        all_is_well(&service, &[record]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_a_later_frame_is_named_with_its_frame_and_a_known_one_is_blocked() {
+    let service = Service::with(Mood::Well(0.05));
+    service.keeps(CONTENT, "later", "words:later vermin").await;
+    service.keeps(CONTENT, "flip", "flip").await;
+    service.keeps(ARTIFACTS, opinion::images::BLOCK_LIST_KEY, &format!("{},flag-1\n", "f".repeat(63) + "e")).await;
+    let bodies = [
+        service.pictures("later", None, &["s3://content/later"]).await,
+        service.pictures("flip", None, &["s3://content/flip"]).await,
+    ];
+    assert_eq!(service.deliver(&bodies).await, Vec::<usize>::new());
+    let later = service.record("later");
+    assert_eq!(later.explanation.as_ref().unwrap().regions[0].frame, 7);
+    let flip = service.record("flip");
+    assert_eq!((flip.decision, flip.images[0].blocked.as_deref()), (Decision::Hide, Some("flag-1")));
+    assert_eq!(flip.images[0].pdq, Some("f".repeat(64)));
+    all_is_well(&service, &[later, flip]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_that_cannot_be_looked_at_goes_to_a_person_with_its_reason() {
     let service = Service::with(Mood::Well(0.05));
     service.keeps(CONTENT, "page.png", "<html>").await;

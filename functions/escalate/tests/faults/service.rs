@@ -117,7 +117,7 @@ fn seen(file: &[u8]) -> Outcome<Seen, ImageError> {
     let text = String::from_utf8_lossy(file).into_owned();
     let nudity = if text == "nude" { 0.97 } else { 0.01 };
     let words = text.strip_prefix("words:");
-    if words.is_none() && !matches!(&*text, "nude" | "plain" | "known") {
+    if words.is_none() && !matches!(&*text, "nude" | "plain" | "known" | "flip") {
         return Outcome::Error(ImageError::NotAnImage);
     }
     let line = |words: &str| Line {
@@ -125,6 +125,7 @@ fn seen(file: &[u8]) -> Outcome<Seen, ImageError> {
         confidence: 0.9,
         corners: [[1.0, 2.0], [90.4, 2.0], [90.4, 20.0], [1.0, 20.6]],
         score: if words.contains("vermin") { 0.93 } else { 0.02 },
+        frame: if words.contains("later") { 7 } else { 0 },
     };
     Outcome::Ok(Seen {
         width: 100,
@@ -134,6 +135,8 @@ fn seen(file: &[u8]) -> Outcome<Seen, ImageError> {
         pdq: (text == "known").then(|| "f".repeat(64)),
         lines: words.map(line).into_iter().collect(),
         text: words.map(|words| of_text(line(words).score)),
+        more_pdq: if text == "flip" { vec!["f".repeat(64)] } else { Vec::new() },
+        unread: text.ends_with("and more").then_some(ImageError::TooManyLines),
     })
 }
 

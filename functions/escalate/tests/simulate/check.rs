@@ -244,12 +244,13 @@ impl<'a> Checker<'a> {
         let bounds = if next { NEXT_BOUNDS } else { BOUNDS };
         let seen = pictures(known, &posts.blocked, item, &[]);
         // What was looked at, and could not be compared with the block list, counts for what is written in it.
-        let looked_at = pictures(known, &posts.blocked, item, &["block_list_unavailable"]);
+        let looked_at = pictures(known, &posts.blocked, item, &["block_list_unavailable", "too_many_lines"]);
+        let compared = pictures(known, &posts.blocked, item, &["too_many_lines"]);
         let (score, expected) = scores(known, before, item, &looked_at, opinion);
         if score.map(f64::to_bits) != expected.map(f64::to_bits) {
             says(format!("the score is {score:?}, its text and pictures say {expected:?}"));
         }
-        let blocked = seen.iter().flatten().any(|picture| posts.blocked.contains(&stub::hash(picture)));
+        let blocked = compared.iter().flatten().any(|picture| posts.blocked.contains(&stub::hash(picture)));
         let all_seen = seen.len() == known.media.len() && seen.iter().all(Option::is_some);
         let nude = seen.iter().flatten().any(|picture| stub::nudity(picture) >= 0.8);
         let failed = item["scores"].pointer("/M/hate/M/state/S") == Some(&Value::from("unavailable"));
@@ -398,6 +399,7 @@ fn pictures<'a>(known: &'a Known, blocked: &BTreeSet<String>, item: &Item, besid
             let picture = known.media.get(place)?.as_deref()?;
             match image["error"]["S"].as_str() {
                 // The hash is kept of what is on the list, and of nothing else.
+                None if stub::unread(picture).is_some() => None,
                 None => {
                     let hash = Some(stub::hash(picture)).filter(|hash| blocked.contains(hash));
                     let lines = u32::from(stub::written(picture).is_some());
@@ -405,6 +407,7 @@ fn pictures<'a>(known: &'a Known, blocked: &BTreeSet<String>, item: &Item, besid
                     (image.get("pdq").and_then(|said| said["S"].as_str()) == hash.as_deref() && said == Ok(lines))
                         .then_some(picture)
                 }
+                Some(error @ "too_many_lines") if stub::unread(picture) != Some(error) => None,
                 Some(error) => besides.contains(&error).then_some(picture),
             }
         })

@@ -1,7 +1,7 @@
 //! Faults planted in the code, to see that the simulation catches them.
 
 /// Names in the code, and what each does.
-pub const FAULTS: [(&str, &str); 25] = [
+pub const FAULTS: [(&str, &str); 26] = [
     ("supersede-unconditionally", "the second decision is written over whatever stands there, or nothing"),
     ("supersede-human", "the condition of the write does not spare a person's decision"),
     ("supersede-any-attempt", "the condition of the write does not ask for the provisional decision before it"),
@@ -14,6 +14,7 @@ pub const FAULTS: [(&str, &str); 25] = [
     ("fallback-says-nothing", "a decision without a second opinion does not say so"),
     ("fallback-removes", "a post without a second opinion is hidden"),
     ("unseen-media-is-seen", "pictures that could not be looked at count as looked at"),
+    ("unread-part-is-seen", "pictures of which a part was not read count as looked at"),
     ("answers-unchecked", "an answer of the endpoint is believed whatever it says"),
     ("answers-out-of-order", "answers of one request are taken for each other's"),
     ("budget-ignored", "money is counted and never spent up"),

@@ -27,6 +27,11 @@ pub fn nudity(picture: &str) -> f64 {
     unit(&format!("nudity {picture}"))
 }
 
+/// Why a part of a picture was not read, where one was not.
+pub fn unread(picture: &str) -> Option<&'static str> {
+    (unit(&format!("unread {picture}")) < 0.15).then_some("too_many_lines")
+}
+
 /// Its perceptual hash.
 pub fn hash(picture: &str) -> String {
     domain::sha256_hex(picture.as_bytes())
@@ -52,7 +57,7 @@ fn seen(picture: &str) -> Value {
     json!({ "ok": {
         "width": 640, "height": 480, "pdq": hash(picture), "lines": lines.unwrap_or_else(|| json!([])),
         "nudity": nudity(picture), "nudity_model": { "name": "eyes", "version": "1", "sha256": "cd" },
-        "text": text.map(|text| opinion(&text)),
+        "text": text.map(|text| opinion(&text)), "unread": unread(picture),
     } })
 }
 

@@ -117,7 +117,8 @@ impl Eyes for Fake {
             return Err(ImageError::NotAnImage);
         }
         let (nudity_model, text) = (self.model.clone(), reader.read("1 2").ok());
-        Ok(Seen { width: 1, height: 2, nudity: 0.5, nudity_model, pdq: None, lines: Vec::new(), text })
+        let (lines, more_pdq) = (Vec::new(), Vec::new());
+        Ok(Seen { width: 1, height: 2, nudity: 0.5, nudity_model, pdq: None, lines, text, more_pdq, unread: None })
     }
 }
 

@@ -4,11 +4,13 @@
 
 pub mod block_list;
 pub mod decode;
+mod lines;
 mod look;
 mod nudity;
 pub mod ocr;
 pub mod pdq;
 mod weights;
+pub mod work;
 
 pub use block_list::{BLOCK_LIST_KEY, BlockList, BlockListError, MAX_BLOCK_LIST_BYTES};
 pub use look::{ModelEyes, load, load_with};
@@ -35,8 +37,15 @@ pub struct Seen {
     pub pdq: Option<String>,
     /// Lines of text, in reading order.
     pub lines: Vec<Line>,
-    /// What the text model says of all lines together, joined by spaces; `None` where no line was read.
+    /// What the text model says of what is written: the highest of all lines joined and of lines that read as a sentence; `None` where no
+    /// line was read.
     pub text: Option<TextOpinion>,
+    /// Perceptual hashes of what it shows beside its first frame.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_pdq: Vec<String>,
+    /// Why a part of it was not looked at, where one was not: then nobody may say that there is nothing in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<ImageError>,
 }
 
 /// A line of text in an image.
@@ -48,11 +57,18 @@ pub struct Line {
     pub confidence: f64,
     /// Its corners in pixels of the image: top left, top right, bottom right, bottom left of the text.
     pub corners: [[f32; 2]; 4],
-    /// Calibrated probability of the harm of this line alone.
+    /// Calibrated probability of the harm of this line alone, or of the sentence that it is a part of where that is higher.
     pub score: f64,
+    /// The frame that it stands in first, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub frame: u32,
 }
 
-/// Why an image could not be looked at.
+fn is_first(frame: &u32) -> bool {
+    *frame == 0
+}
+
+/// Why an image, or a part of it, could not be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageError {
@@ -60,7 +76,15 @@ pub enum ImageError {
     TooManyBytes,
     /// More pixels than are taken, said by its header or found while decoding.
     TooManyPixels,
-    /// Neither JPEG, PNG, WebP nor GIF, whatever its name or media type says.
+    /// More frames that differ, or more to put together, than is looked through.
+    TooManyFrames,
+    /// More lines of text than are read.
+    TooManyLines,
+    /// HEIC, which phones write: no decoder with bounded memory is known whose licence fits.
+    Heic,
+    /// AVIF: likewise.
+    Avif,
+    /// Neither JPEG, PNG, WebP, GIF nor BMP, whatever its name or media type says.
     NotAnImage,
     /// One of those, and it ends early or contradicts itself.
     Broken,

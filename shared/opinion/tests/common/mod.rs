@@ -95,6 +95,14 @@ pub fn jpeg(image: &RgbImage, quality: u8) -> Vec<u8> {
     file
 }
 
+/// An animation of these frames.
+pub fn gif(frames: &[RgbImage]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let frame = |image: &RgbImage| image::Frame::new(DynamicImage::ImageRgb8(image.clone()).into_rgba8());
+    image::codecs::gif::GifEncoder::new_with_speed(&mut file, 10).encode_frames(frames.iter().map(frame)).unwrap();
+    file
+}
+
 /// A chunk of a PNG file.
 pub fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = flate2::Crc::new();

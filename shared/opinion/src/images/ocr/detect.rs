@@ -4,7 +4,7 @@
 use image::{RgbImage, imageops};
 use scoring::{Graph, GraphError, Tensor};
 
-use super::{MAX_FOUND, Quad, planes};
+use super::{Quad, planes};
 
 /// Pixels above are text. RapidOCR's values, as the four below.
 const LEAST_PIXEL: f32 = 0.3;
@@ -19,7 +19,7 @@ const LEAST_PLACE: f32 = 3.0;
 /// Images are enlarged until their shorter side has as many pixels.
 const SHORTER_SIDE: f32 = 736.0;
 /// But have no more pixels than this, which bounds the time of a run.
-const MAX_PIXELS: f32 = 960.0 * 960.0;
+pub(super) const MAX_PIXELS: f32 = 960.0 * 960.0;
 /// Sides are multiples of this, as the graph halves them five times.
 const STEP: f32 = 32.0;
 
@@ -48,7 +48,6 @@ impl Detector {
             map.rectangles().iter().map(|found| found.quad(width / across, height / down)).collect();
         places.retain(|quad| quad.width() > LEAST_PLACE && quad.height() > LEAST_PLACE);
         places.sort_by(|a, b| (b.width() * b.height()).total_cmp(&(a.width() * a.height())));
-        places.truncate(MAX_FOUND);
         Ok(places)
     }
 }

@@ -6,19 +6,27 @@
 //! read both ways up, since the angle model is unsure of those; and lines are ordered along the direction of their text, not of the image.
 
 mod angle;
+mod bands;
+mod column;
 mod detect;
 mod order;
 mod quad;
 mod recognise;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use image::RgbImage;
 use scoring::{Execution, GraphError, Onnx};
 
 pub use detect::Detector;
 pub use quad::Quad;
-pub use recognise::Recogniser;
+pub use recognise::{Read, Recogniser};
+
+use crate::planted::planted;
 
 use super::weights::{EyesError, Weights};
+use super::work::{LINE, THOUSAND_COLUMNS, Work};
 use angle::Angle;
 pub use order::in_reading_order;
 use quad::Turn;
@@ -34,8 +42,10 @@ pub struct Found {
     pub quad: Quad,
 }
 
-/// The most pieces of text that are read in one image: the largest.
-pub const MAX_FOUND: usize = 64;
+/// The most lines that are read in one picture; what stands in a later frame as before is the same line.
+pub const MAX_LINES: usize = 400;
+/// The most runs of the model that finds text over later frames, several of which lie side by side where there are more.
+const MAX_SHEETS: usize = 8;
 /// What is recognised with less confidence is no text. RapidOCR's value.
 const LEAST_CONFIDENCE: f64 = 0.5;
 
@@ -61,15 +71,69 @@ impl Ocr {
         })
     }
 
-    /// All text of an image, in reading order.
-    pub fn read(&self, image: &RgbImage) -> Result<Vec<Found>, GraphError> {
-        let stretched = stretched(image);
-        let image = stretched.as_ref().unwrap_or(image);
+    /// All text of pictures of which the first is the largest, by picture and in reading order, and whether all of it was read: the work
+    /// that is left, and [`MAX_LINES`], bound it.
+    pub fn read(&self, pictures: &[&RgbImage], work: &mut Work) -> Result<(Vec<Vec<Found>>, bool), GraphError> {
+        let stretched: Vec<_> = pictures.iter().map(|image| stretched(image)).collect();
+        let shown: Vec<&RgbImage> =
+            pictures.iter().zip(&stretched).map(|(image, stretched)| stretched.as_ref().unwrap_or(image)).collect();
+        let (places, mut all) = self.places(&shown, work)?;
+        let mut known = HashMap::new();
         let mut found = Vec::new();
-        for quad in self.detect(image)? {
-            found.extend(self.recognise(image, &quad)?);
+        for (image, places) in shown.iter().zip(places) {
+            let mut lines = Vec::new();
+            for place in &places {
+                let line =
+                    if known.len() < MAX_LINES { self.recognise_within(image, place, work, &mut known)? } else { None };
+                let Some(line) = line else {
+                    all = false;
+                    break;
+                };
+                lines.extend(line);
+            }
+            let mut lines = in_reading_order(lines);
+            for column in column::columns(&places) {
+                match self.column(image, &column, work)? {
+                    Some(line) => lines.extend(line),
+                    None => all = false,
+                }
+            }
+            found.push(lines);
         }
-        Ok(in_reading_order(found))
+        Ok((found, all || planted("lines-beyond-are-fine")))
+    }
+
+    /// What a column of letters says, if it is text, with spaces between its letters: what reads texts joins them to words. The outer `None`
+    /// says that there is no work left for it.
+    fn column(&self, image: &RgbImage, column: &[Quad], work: &mut Work) -> Result<Option<Option<Found>>, GraphError> {
+        let Some((line, quad, count)) = column::line(image, column) else { return Ok(Some(None)) };
+        if !work.take(LINE + Recogniser::columns(&line) * THOUSAND_COLUMNS / 1_000) {
+            return Ok(None);
+        }
+        let read = self.recogniser.read(&line)?;
+        let letters: Vec<String> = read.text.chars().filter(|c| !c.is_whitespace()).map(String::from).collect();
+        let is_text = read.confidence >= LEAST_CONFIDENCE && letters.len().abs_diff(count) <= count / 4;
+        Ok(Some(is_text.then(|| Found { text: letters.join(" "), confidence: read.confidence, quad })))
+    }
+
+    /// Where text may be, by picture. The pictures of one size after the first lie side by side where they are many.
+    fn places(&self, pictures: &[&RgbImage], work: &mut Work) -> Result<(Vec<Vec<Quad>>, bool), GraphError> {
+        let mut places = Vec::new();
+        let mut all = true;
+        for same in pictures.chunk_by(|a, b| a.dimensions() == b.dimensions()) {
+            let alone = same.len().min(if places.is_empty() { 2 } else { 0 });
+            let (alone, others) = same.split_at_checked(alone).unwrap_or((same, &[]));
+            for image in alone {
+                let (found, whole) = bands::of_picture(&self.detector, image, work)?;
+                places.push(found);
+                all &= whole;
+            }
+            let (found, seen) = bands::of_pictures(&self.detector, others, work, MAX_SHEETS)?;
+            all &= seen == others.len();
+            places.extend(found);
+            places.resize(places.len() + others.len() - seen, Vec::new());
+        }
+        Ok((places, all))
     }
 
     /// Where text may be, the largest first.
@@ -79,22 +143,47 @@ impl Ocr {
 
     /// What one place says, if it is text.
     pub fn recognise(&self, image: &RgbImage, quad: &Quad) -> Result<Option<Found>, GraphError> {
+        Ok(self.recognise_within(image, quad, &mut Work::default(), &mut HashMap::new())?.flatten())
+    }
+
+    /// The same within the work that is left: the outer `None` says that it is not enough. What was read in the same pixels is known.
+    fn recognise_within(
+        &self,
+        image: &RgbImage,
+        quad: &Quad,
+        work: &mut Work,
+        known: &mut HashMap<u64, Read>,
+    ) -> Result<Option<Option<Found>>, GraphError> {
         let (quad, turn) = quad.upright();
-        let first = match turn {
+        let mut read = |place: &Quad, work: &mut Work| {
+            let line = Recogniser::line(image, place);
+            let mut hasher = DefaultHasher::new();
+            line.as_raw().hash(&mut hasher);
+            let key = hasher.finish();
+            if let Some(read) = known.get(&key) {
+                return Ok(Some(read.clone()));
+            }
+            if !work.take(LINE + Recogniser::columns(&line) * THOUSAND_COLUMNS / 1_000) {
+                return Ok(None);
+            }
+            let read = self.recogniser.read(&line)?;
+            known.insert(key, read.clone());
+            Ok(Some(read))
+        };
+        let mut place = match turn {
             Turn::None if self.angle.is_upside_down(image, &quad)? => quad.upside_down(),
             Turn::None | Turn::Quarter => quad.clone(),
         };
-        let mut best = self.recogniser.read(image, &first)?;
-        let mut place = first;
+        let Some(mut best) = read(&place, work)? else { return Ok(None) };
         if turn == Turn::Quarter {
             let other = place.upside_down();
-            let read = self.recogniser.read(image, &other)?;
+            let Some(read) = read(&other, work)? else { return Ok(None) };
             if read.confidence > best.confidence {
                 (best, place) = (read, other);
             }
         }
         let is_text = best.confidence >= LEAST_CONFIDENCE && !best.text.trim().is_empty();
-        Ok(is_text.then(|| Found { text: best.text.trim().to_owned(), confidence: best.confidence, quad: place }))
+        Ok(Some(is_text.then(|| Found { text: best.text.trim().to_owned(), confidence: best.confidence, quad: place })))
     }
 }
 

@@ -26,7 +26,9 @@ pub struct Recogniser {
 /// What was recognised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read {
+    /// Its characters.
     pub text: String,
+    /// Their mean probability, 0 to 1.
     pub confidence: f64,
 }
 
@@ -39,11 +41,20 @@ impl Recogniser {
         Ok(Self { graph, characters })
     }
 
-    /// Reads what is in a place.
-    pub fn read(&self, image: &RgbImage, quad: &Quad) -> Result<Read, GraphError> {
+    /// What is in a place, as the model takes it before padding.
+    pub fn line(image: &RgbImage, quad: &Quad) -> RgbImage {
         let wanted = (HEIGHT as f32 * quad.width() / quad.height().max(1.0)).ceil() as u32;
-        let width = wanted.clamp(1, MAX_WIDTH);
-        let line = padded(&quad.straightened(image, width, HEIGHT), width.max(LEAST_WIDTH));
+        quad.straightened(image, wanted.clamp(1, MAX_WIDTH), HEIGHT)
+    }
+
+    /// Columns that the model runs over for a line.
+    pub fn columns(line: &RgbImage) -> u32 {
+        line.width().max(LEAST_WIDTH)
+    }
+
+    /// Reads a line.
+    pub fn read(&self, line: &RgbImage) -> Result<Read, GraphError> {
+        let line = padded(line, Self::columns(line));
         let Tensor::F32(shape, data) = self.graph.run_first(&line)? else { return Ok(self.decode(&[])) };
         let classes = shape.last().copied().unwrap_or_default();
         let steps: Vec<&[f32]> =
