@@ -165,15 +165,27 @@ pub struct SignalRecord {
     /// How many of its entries were found, each counted once.
     #[serde(default, skip_serializing_if = "is_default")]
     pub found: u32,
-    /// `true` where a part of the post, or the bank itself, could not be had: there may be more.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub partial: bool,
+    /// What could not be had, so that there may be more; empty on a good day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Unsearched>,
     /// The first digits of the digest of the bank that found something.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
     /// At most five of the entries, with a place each; none where the post is approved, unless asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<SignalMatch>,
+}
+
+/// What a bank was not searched for, or in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsearched {
+    /// The bank itself could not be had.
+    Bank,
+    /// A text of the post could not be read, or not to its end.
+    Text,
+    /// An image of the post was not looked at, or not yet.
+    Images,
 }
 
 /// An entry of a bank and where in the post it was found: never what it says.
@@ -200,13 +212,14 @@ pub struct SignalMatch {
 
 impl From<&SignalRecord> for Signal {
     fn from(record: &SignalRecord) -> Self {
-        Self { found: record.found, partial: record.partial }
+        Self { found: record.found, partial: !record.partial.is_empty() }
     }
 }
 
 impl From<&Signal> for SignalRecord {
     fn from(signal: &Signal) -> Self {
-        Self { found: signal.found, partial: signal.partial, ..Self::default() }
+        let partial = if signal.partial { vec![Unsearched::Bank] } else { Vec::new() };
+        Self { found: signal.found, partial, ..Self::default() }
     }
 }
 

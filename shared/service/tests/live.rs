@@ -52,7 +52,7 @@ impl World {
         let model = TextModel::load(&onnx, &bundle, None).unwrap().identity().clone();
         let policy_ref = PolicyRef::of(&Policy::load(policy, &Definitions::bundled().unwrap().schema()).unwrap());
         self.cloud.keep(&self.bucket, &format!("policies/{}.yaml", policy_ref.sha256), policy);
-        let pointer = Pointer { schema: "live/1".to_owned(), model, policy: policy_ref };
+        let pointer = Pointer { schema: "live/1".to_owned(), model, policy: policy_ref, banks: Default::default() };
         self.cloud.keep(&self.bucket, POINTER_KEY, serde_json::to_vec(&pointer).unwrap());
     }
 

@@ -109,10 +109,6 @@ impl Running {
         let mixed = (self.hash ^ u64::from(u32::from(c))).wrapping_mul(0xd134_2543_de82_ef95);
         Self { hash: mixed ^ (mixed >> 29), last: c }
     }
-
-    fn of(letters: impl Iterator<Item = char>) -> Self {
-        letters.fold(Self::START, Self::then)
-    }
 }
 
 /// Endings that English words take, what they take away of the word, and whether they double its last letter: `hop`, `hopped`.

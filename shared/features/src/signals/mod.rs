@@ -10,12 +10,12 @@ mod letters;
 mod lexicon;
 
 use crate::text::{Reading, readings};
-use domain::{Signal, SignalMatch, SignalRecord, Timestamp, View};
+use domain::{Signal, SignalMatch, SignalRecord, Timestamp, Unsearched, View};
 use letters::Letters;
 use lexicon::{Hit, Lexicon};
 use regex::Regex;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -330,7 +330,7 @@ impl Banks {
 #[derive(Default)]
 struct Found {
     lines: BTreeMap<u32, SignalMatch>,
-    partial: bool,
+    partial: BTreeSet<Unsearched>,
 }
 
 /// A search through the parts of a post. Total: what cannot be searched makes what was found the least that there is.
@@ -359,7 +359,9 @@ impl Search<'_> {
         let ready = Ready::of(text);
         self.each(|bank, found| {
             let (matches, complete) = bank.find(&ready);
-            found.partial |= !complete;
+            if !complete {
+                found.partial.insert(Unsearched::Text);
+            }
             for Match { line, raw: Range { start, end } } in matches {
                 let label = bank.label(line).map(str::to_owned);
                 found.lines.entry(line).or_insert(SignalMatch { line, view, start, end, bounds, label });
@@ -379,12 +381,16 @@ impl Search<'_> {
 
     /// A text could not be read: whatever is found, there may be more.
     pub fn unread_text(&mut self) {
-        self.each(|_, found| found.partial = true);
+        self.each(|_, found| _ = found.partial.insert(Unsearched::Text));
     }
 
     /// An image was not looked at: a bank of images may have it.
     pub fn unseen_image(&mut self) {
-        self.each(|bank, found| found.partial |= bank.has_images());
+        self.each(|bank, found| {
+            if bank.has_images() {
+                found.partial.insert(Unsearched::Images);
+            }
+        });
     }
 
     /// What was found, by bank, for the record.
@@ -393,10 +399,12 @@ impl Search<'_> {
         let banks = self.banks;
         let record = |(name, Found { lines, partial }): (&str, Found)| {
             let bank = banks.0.get(name).and_then(Option::as_deref);
+            let bankless = bank.is_none().then_some(Unsearched::Bank);
+            let partial = bankless.into_iter().chain(partial).collect();
             let found = u32::try_from(lines.len()).unwrap_or(u32::MAX);
             let version = bank.filter(|_| found > 0).map(|bank| bank.version().to_owned()).unwrap_or_default();
             let matches = lines.into_values().take(MOST_NAMED).collect();
-            (name.to_owned(), SignalRecord { found, partial: partial || bank.is_none(), version, matches })
+            (name.to_owned(), SignalRecord { found, partial, version, matches })
         };
         self.found.into_iter().map(record).collect()
     }
@@ -406,4 +414,43 @@ impl Search<'_> {
 #[must_use]
 pub fn as_evidence(records: &BTreeMap<String, SignalRecord>) -> BTreeMap<String, Signal> {
     records.iter().map(|(name, record)| (name.clone(), Signal::from(record))).collect()
+}
+
+/// What was found before, and what was found since in the images of the same post; `looked` is of all of its images. Nothing that was
+/// found is lost: of another version of a bank it counts beside, since nobody can say which entries are the same.
+#[must_use]
+pub fn merged(
+    before: &BTreeMap<String, SignalRecord>,
+    mut looked: BTreeMap<String, SignalRecord>,
+) -> BTreeMap<String, SignalRecord> {
+    let mut all = BTreeMap::new();
+    for (name, first) in before {
+        let merged = match looked.remove(name) {
+            // The bank was taken away since.
+            None => first.clone(),
+            Some(since) => both(first, since),
+        };
+        all.insert(name.clone(), merged);
+    }
+    // Banks that are new were not asked about the text.
+    all.extend(looked.into_iter().map(|(name, mut since)| {
+        since.partial.push(Unsearched::Text);
+        (name, since)
+    }));
+    all
+}
+
+fn both(first: &SignalRecord, since: SignalRecord) -> SignalRecord {
+    let known: BTreeSet<u32> = first.matches.iter().map(|found| found.line).collect();
+    let again = |line: u32| first.version == since.version && known.contains(&line);
+    let repeated = since.matches.iter().filter(|found| again(found.line)).count();
+    let found = first.found.saturating_add(since.found).saturating_sub(u32::try_from(repeated).unwrap_or(u32::MAX));
+    let version = if since.found > 0 { since.version.clone() } else { first.version.clone() };
+    // Lines of another version would name other entries.
+    let mut matches = if first.version == version || version.is_empty() { first.matches.clone() } else { Vec::new() };
+    matches.extend(since.matches.iter().filter(|found| !again(found.line)).cloned());
+    matches.truncate(MOST_NAMED);
+    let seen = first.partial.iter().copied().filter(|what| *what != Unsearched::Images);
+    let partial = seen.chain(since.partial).collect::<BTreeSet<_>>().into_iter().collect();
+    SignalRecord { found, partial, version, matches }
 }
