@@ -103,7 +103,7 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
             evidence.scores.insert(NUDITY.to_owned(), nudity);
         }
         images = seen.iter().map(|seen| image_record(seen, block_list)).collect();
-        if !unasked.is_empty() && !planted("pictures-have-no-signals") {
+        if !unasked.is_empty() {
             signals = merged(&signals, searched(judge, &in_order(answer, unasked), now));
             evidence.signals = as_evidence(&signals);
         }

@@ -5,7 +5,7 @@
 use features::signals::{Bank, Ready};
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const HEAD: &str = "schema: bank/1\nname: measured\nowner: nobody\npurpose: measurement\ninflect: yes\n";
 const ENTRIES: usize = 100_000;
@@ -36,12 +36,18 @@ fn resident() -> usize {
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
+/// What this thread has had of the processor: a busy machine does not change it.
+fn spent() -> Duration {
+    let ran = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(ran.split(' ').next().unwrap().parse().unwrap())
+}
+
 fn median(mut work: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..RUNS)
         .map(|_| {
-            let started = Instant::now();
+            let started = spent();
             work();
-            started.elapsed()
+            spent() - started
         })
         .collect();
     times.sort();

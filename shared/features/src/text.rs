@@ -17,7 +17,7 @@ mod tests;
 
 pub use hash::NgramHasher;
 pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
-pub(crate) use reading::is_english;
+pub(crate) use reading::{as_written, is_english};
 pub use reading::{Reading, addressed, folded, plain, readings, rendered};
 pub use segments::{pieces, segments};
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};

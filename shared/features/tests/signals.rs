@@ -44,7 +44,8 @@ fn words_and_phrases_are_found_as_words() {
         ("คนไอ้มืดมา", &["ไอ้มืด"]),
         ("14/88 1488 x1488", &["14/88", "88"]),
         ("the rapist", &[]),
-        ("@blorp https://a.example/blorp", &["blorp"]),
+        ("@blorp", &["blorp"]),
+        ("https://a.example/x/blorp-1", &["blorp"]),
         ("#blorp", &["blorp"]),
         ("", &[]),
     ] {
@@ -59,7 +60,7 @@ fn disguised_words_are_found() {
         "b l o r p", "b.l.o.r.p", "b-l-o-r-p", "b  l  o  r  p", "b\nl\no\nr\np", "b 🌷 l 🌷 o 🌷 r 🌷 p", "bl\u{200b}orp", "b\u{ad}lorp", "ｂｌｏｒｐ", "𝐛𝐥𝐨𝐫𝐩",
         "bl0rp", "b1orp", "8lorp", "bloooorp", "blorrrrp", "bbbblllloooorrrrpppp", "blo.rp", "blo_rp", "blo-rp", "bl*o*rp",
         "<b>bl</b>orp", "bl&#111;rp", "blоrр", "a b l o r p x", "BL0RP", "\u{202e}prolb\u{202c}", "b̶l̶o̶r̶p̶", "co0n", "c00n", "c.o.o.n", "c000n",
-        "frzazle", "fr4zzl3", "frazlze", "#FrazzleBlorp", "bl(o)rp",
+        "frzazle", "fr4zzl3", "frazlze", "#FrazzleBlorp", "bl(o)rp", "bl*rp", "bl**p", "fr*zzle",
     ] {
         assert!(!found(&bank, text).is_empty(), "{text:?}");
     }
@@ -69,9 +70,8 @@ fn disguised_words_are_found() {
 fn english_forms_are_found_where_the_bank_says_so() {
     let forms = bank("inflect: yes\n[words]\nblorp\nzap\nhatey\nblame\nzorry\nfixed | inflect: no\n[phrases]\nkill a blorp\n");
     for (text, expected) in [
-        ("blorps blorped blorping blorper blorpers blorpin", 1),
+        ("blorps blorped blorping blorpin blorpings", 1),
         ("blorping", 1),
-        ("blorpers", 1),
         ("blorp's", 1),
         ("zapped", 1),
         ("zapping", 1),
@@ -81,7 +81,7 @@ fn english_forms_are_found_where_the_bank_says_so() {
         ("kill a blorps", 2),
         ("b l o r p s", 1),
         ("bl0rps", 1),
-        ("fixeds blorpish zaped1x zappy blorpless unblorp", 0),
+        ("fixeds blorper blorpers blorpish zappy blorpless unblorp", 0),
     ] {
         assert_eq!(found(&forms, text).len(), expected, "{text}");
     }
@@ -101,7 +101,7 @@ const INNOCENT: [&str; 64] = [
 ];
 
 /// The towns, people and dishes that are the word itself.
-const ALLOWED: &str = "[allow]\nCafe Negro\nRio Negro\nKike Hernandez\nVan Dyke\nTwatt\nchinks in the armour\nflame-retardant\n";
+const ALLOWED: &str = "[allow]\nDyker Heights\nCafe Negro\nRio Negro\nKike Hernandez\nVan Dyke\nTwatt\nchinks in the armour\nflame-retardant\n";
 const SLURS: &str = "[words]\ncunt\npenis\ntwat\nshit\nnegro\nkike\ndyke\ncock\ndick\nass\ntit\nnigger\nspic\ncoon\nchink\ngook\nretard\nfag\nfaggot\nslut\nrape\nrapist\n";
 
 #[test]
@@ -147,20 +147,30 @@ struct Pair {
 
 const PEOPLE: &str = "[words]\nmuslim\njew\nblack\ngay\nimmigrant\nwoman\nwomen\nfaggot\ntranny\nnigger\nape\nrat\nvermin\ndisgusting\nfilthy\nanimal\n";
 
+/// Whether a twin speaks of what is listed, in the words of the twenty and the fifty.
+fn harmless_too(entry: &str) -> bool {
+    ["black", "woman", "women", "immigrant", "animal", "muslim", "jew", "gay"].contains(&entry)
+}
+
 /// Of the evasions that the model is held to: in which a listed word is found, and in which of their twins.
 fn evaded(file: &str) -> (usize, usize, usize) {
-    let bank = bank(&format!("inflect: yes\n{PEOPLE}"));
+    let source = format!("{HEAD}inflect: yes\n{PEOPLE}");
+    let bank = Bank::load(&source).unwrap();
+    let entries = |text: &str| -> Vec<&str> {
+        let (found, _) = bank.find(&Ready::of(text));
+        found.iter().map(|found| source.lines().nth(found.line as usize - 1).unwrap()).collect()
+    };
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scoring/behaviours").join(file);
     let evasions: Evasions = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let all = evasions.pairs.len();
     let (mut caught, mut wrong) = (0, 0);
     for Pair { trick, hateful, harmless } in evasions.pairs {
-        let (bad, good) = (found(&bank, &hateful), found(&bank, &harmless));
+        let (bad, good) = (entries(&hateful), entries(&harmless));
         if bad.is_empty() {
             println!("missed, {trick}: {hateful:?}");
         }
-        // Some twins speak of black coffee or of animals; that is what such a bank is for.
-        let other = good.iter().any(|word| !["black", "animal", "filthy"].iter().any(|own| word.to_lowercase().contains(own)));
+        // Some twins speak of black coffee, of women or of immigrants; that is what such a bank finds.
+        let other = good.iter().any(|entry| !harmless_too(entry));
         if other {
             println!("wrongly, {trick}: {harmless:?}: {good:?}");
         }
@@ -256,14 +266,14 @@ fn disguised_forms_of_listed_words_are_found_wherever_they_are_buried() {
     let words = ["vermin", "parasites", "blorpian", "zugger", "frazzle", "quimble", "snorf", "kraplet", "muslim", "tranny", "wogdar", "gleebo"];
     let bank = bank(&format!("[words]\n{}\n", words.join("\n")));
     let (mut all, mut caught) = (0_usize, 0_usize);
-    let mut missed: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut missed: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for word in words {
         for (trick, disguised) in tricks(word) {
             for way in BURIED {
                 all += 1;
                 let text = way.replace("{}", &disguised);
                 if found(&bank, &text).is_empty() {
-                    *missed.entry(trick).or_default() += 1;
+                    *missed.entry((trick, word)).or_default() += 1;
                 } else {
                     caught += 1;
                 }
@@ -308,7 +318,7 @@ fn a_bank_is_refused_with_its_line() {
 fn the_example_passes_its_own() {
     let bank = Bank::load(include_str!("../../domain/policies/examples/campaign.bank")).unwrap();
     assert_eq!((bank.name(), bank.len()), ("campaign", 6));
-    assert_eq!(bank.label(15), Some("invented people"));
+    assert_eq!(bank.label(13), Some("invented people"));
 }
 
 fn records(bank: Option<&str>, texts: &[&str], images: &[Option<&str>]) -> BTreeMap<String, SignalRecord> {

@@ -7,11 +7,12 @@ use super::{Bank, BankError, MAX_BANK_BYTES, MAX_ENTRIES, MAX_EXAMPLES, MAX_PATT
 use crate::text::{folded, plain};
 use domain::{Timestamp, sha256_hex};
 use regex::{Regex, RegexBuilder};
+use unicode_script::{Script, UnicodeScript};
 
 /// The schema name that a bank has to carry.
 const SCHEMA: &str = "bank/1";
 /// The size of a compiled pattern, in bytes. With the length of a text it bounds what a match can cost; `\w` alone takes a tenth of it.
-const MAX_COMPILED_BYTES: usize = 128 * 1024;
+const MAX_COMPILED_BYTES: usize = 256 * 1024;
 /// What a pattern may keep of what it has worked out, in bytes.
 const MAX_WORKING_BYTES: usize = 512 * 1024;
 /// Labels stand on records.
@@ -266,14 +267,22 @@ impl Reader {
     }
 }
 
-/// Words of two letters or more without disguise, whose readings are surely themselves: most of any list. Saves most of the time.
+/// Words of two letters or more without disguise, in ASCII or in another script alone: their readings are themselves, as those of most
+/// entries of any list are, and need not be asked for.
 fn reads_as_itself(text: &str) -> bool {
+    if !text.is_ascii() {
+        return text.chars().all(|c| c == ' ' || is_native(c));
+    }
     let bytes = text.as_bytes();
     let letters = bytes.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b' ');
     let repeats = |three: &[u8]| matches!(three, [a, b, c] if a.eq_ignore_ascii_case(b) && b.eq_ignore_ascii_case(c));
-    letters
-        && text.split(' ').all(|word| word.len() > 1)
-        && !bytes.windows(3).any(repeats)
+    letters && text.split(' ').all(|word| word.len() > 1) && !bytes.windows(3).any(repeats)
+}
+
+/// A letter of a script of its own: none that is Latin, and none that only a style of letters is made of.
+fn is_native(c: char) -> bool {
+    c.is_alphabetic()
+        && !matches!(c.script(), Script::Latin | Script::Common | Script::Inherited | Script::Unknown | Script::Runic)
 }
 
 fn is_name(name: &str) -> bool {

@@ -90,7 +90,9 @@ impl Letters {
             };
             let begins = signs > 0 || before != Some(kind) || kind == Kind::Inside && !mark;
             if begins {
-                let touches = out.letters.last().is_some_and(|last| last.to >= from);
+                // A reading may run backwards.
+                let beside = |last: &Letter| last.to == from || last.from == to || (last.from, last.to) == (from, to);
+                let touches = signs == 0 || out.letters.last().is_some_and(beside);
                 let gap = match signs {
                     _ if out.letters.is_empty() || signs > WIDEST => Gap::Far,
                     _ if touches => Gap::Touching,

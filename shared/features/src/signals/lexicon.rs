@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
-use super::letters::{Gap, Letter, Letters};
+use super::letters::{Gap, Letter, Letters, Piece};
 
 /// A hash that is one already.
 #[derive(Default)]
@@ -111,8 +111,9 @@ impl Running {
     }
 }
 
-/// Endings that English words take, what they take away of the word, and whether they double its last letter: `hop`, `hopped`.
-const ENDINGS: [(&str, &str, bool); 14] = [
+/// Endings of English plurals and verbs, what they take away of the word, and whether they double its last letter: `hop`, `hopped`. Not
+/// `-er`: it makes names, Spicer, Dyker, as often.
+const ENDINGS: [(&str, &str, bool); 10] = [
     ("s", "", false),
     ("es", "", false),
     ("ies", "y", false),
@@ -122,10 +123,6 @@ const ENDINGS: [(&str, &str, bool); 14] = [
     ("ing", "", true),
     ("ing", "e", false),
     ("in", "", true),
-    ("er", "", true),
-    ("ers", "", true),
-    ("r", "", false),
-    ("rs", "", false),
     ("ings", "", true),
 ];
 
@@ -204,6 +201,7 @@ impl Lexicon {
         let mut sought = Sought { lexicon: self, text, raw, run: Vec::new(), found };
         for first in 0..text.pieces.len() {
             sought.from(first);
+            sought.masked(first);
         }
     }
 }
@@ -308,6 +306,41 @@ impl<F: FnMut(Hit)> Sought<'_, F> {
         }
     }
 
+    /// `bl*rp` and `bl**p`: what stands behind one or two stars is whatever makes an entry of the word, or its plural.
+    fn masked(&mut self, first: usize) {
+        let (Some(left), Some(right)) = (self.text.pieces.get(first), self.text.pieces.get(first + 1)) else { return };
+        let letters = |piece: &Piece| self.text.letters.get(piece.start..piece.end).unwrap_or_default();
+        let (left, right, gap) = (letters(left), letters(right), right.gap);
+        let (Some(from), Some(to)) = (left.last(), right.first()) else { return };
+        let stars = self.raw.get(from.to as usize..to.from as usize).unwrap_or_default();
+        let all = left.len() + stars.len() + right.len();
+        let masked = matches!(stars, ['*'] | ['*', '*']) && left.len() + right.len() > stars.len() && all <= LONGEST_WORD;
+        if gap != Gap::Tight || !masked {
+            return;
+        }
+        let raw = (left.first().map_or(0, |one| one.from) as usize)..(right.last().map_or(0, |one| one.to) as usize);
+        let before = left.iter().fold(Running::START, |running, one| running.then(one.c));
+        let plural = usize::from(right.len() > 1 && right.last().is_some_and(|one| one.c == 's'));
+        let second = if stars.len() == 2 { 'a'..='z' } else { '*'..='*' };
+        for (a, b) in ('a'..='z').flat_map(|a| second.clone().map(move |b| (a, b))) {
+            let hidden = if b == '*' { before.then(a) } else { before.then(a).then(b) };
+            for cut in 0..=plural {
+                let right = right.get(..right.len() - cut).unwrap_or_default();
+                let whole = right.iter().fold(hidden, |running, one| running.then(one.c));
+                let mut at = self.lexicon.table.get(&whole.hash).copied().unwrap_or(NONE);
+                while let Some(form) = self.lexicon.form(at) {
+                    let fill = [a, b].into_iter().filter(|c| *c != '*');
+                    let word = left.iter().map(|one| one.c).chain(fill).chain(right.iter().map(|one| one.c));
+                    let wanted = self.lexicon.letters(form);
+                    if !form.allows && (cut == 0 || form.inflects) && wanted.iter().map(|(c, _)| *c).eq(word) {
+                        (self.found)(Hit { entry: form.entry, allows: false, raw: raw.clone() });
+                    }
+                    at = form.next;
+                }
+            }
+        }
+    }
+
     fn look_up(&mut self, hash: u64, pieces: &Range<usize>, single: bool, stem: Stem) {
         let mut at = self.lexicon.table.get(&hash).copied().unwrap_or(NONE);
         while let Some(form) = self.lexicon.form(at) {
@@ -344,17 +377,20 @@ impl<F: FnMut(Hit)> Sought<'_, F> {
         loop {
             let Some((letter, _)) = wanted.peek().copied() else { return text.next().is_none() };
             // A run of the same letter on both sides.
-            let (mut there, mut raw, mut gap) = (0_usize, 0_usize, None);
-            while let Some(one) = text.next_if(|one: &Letter| same_letter(one.c, letter, || self.written(*one), strict)) {
-                gap = gap.max(self.gap_before(pieces, place));
-                there += 1;
-                raw += (one.to.saturating_sub(one.from) as usize).max(1);
-                place += 1;
-            }
             let (mut here, mut begins) = (0_usize, Begins::No);
             while let Some((_, one)) = wanted.next_if(|(one, _)| *one == letter) {
                 begins = begins.max(one);
                 here += 1;
+            }
+            let (mut there, mut raw, mut gap) = (0_usize, 0_usize, None);
+            while let Some(one) = text.next_if(|one: &Letter| {
+                // What a sign stands for, an `i` or an `l`, nobody can say.
+                one.c == letter || !strict && there < here && self.may_be(*one, letter)
+            }) {
+                gap = gap.max(self.gap_before(pieces, place));
+                there += 1;
+                raw += (one.to.saturating_sub(one.from) as usize).max(1);
+                place += 1;
             }
             let last = wanted.peek().is_none();
             let stretched = !strict && raw >= 3 && raw >= here;
@@ -389,9 +425,11 @@ impl<F: FnMut(Hit)> Sought<'_, F> {
         (0..run.len()).filter_map(move |at| run.get(order(at)).map(|(letter, _)| *letter)).chain(added).peekable()
     }
 
-    /// What a letter is written as.
-    fn written(&self, letter: Letter) -> Option<char> {
-        self.raw.get(letter.from as usize).copied()
+    /// Whether a letter of the text that is another may have been meant.
+    fn may_be(&self, there: Letter, wanted: char) -> bool {
+        let written = self.raw.get(there.from as usize);
+        matches!((there.c, wanted), ('i', 'l') | ('l', 'i'))
+            && written.is_some_and(|c| !c.is_ascii_lowercase() && *c != 'L')
     }
 
     /// Gaps within these pieces, and before which letter of the run each is.
@@ -431,14 +469,6 @@ struct Stem {
     doubles: bool,
     /// Which letter changed places with the next.
     swapped: Option<usize>,
-}
-
-/// Whether a letter of a text is one of an entry. What a sign stands for, an `i` or an `l`, nobody can say.
-fn same_letter(there: char, wanted: char, written: impl Fn() -> Option<char>, strict: bool) -> bool {
-    there == wanted
-        || !strict
-            && matches!((there, wanted), ('i', 'l') | ('l', 'i'))
-            && written().is_some_and(|c| !c.is_ascii_lowercase() && c != 'L')
 }
 
 fn distinct(run: &[(Letter, Running)]) -> usize {

@@ -9,7 +9,7 @@ mod hash;
 mod letters;
 mod lexicon;
 
-use crate::text::{Reading, readings};
+use crate::text::{Reading, as_written, readings};
 use domain::{Signal, SignalMatch, SignalRecord, Timestamp, Unsearched, View};
 use letters::Letters;
 use lexicon::{Hit, Lexicon};
@@ -102,7 +102,9 @@ impl Ready {
     /// Reads a text in every way.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let readings = readings(text).into_iter().map(|reading| {
+        // Of addresses and handles other readings keep what English has; a listed word may be one that it lacks.
+        let written = (text.contains('@') || text.contains("://") || text.contains("www.")).then(|| as_written(text));
+        let readings = readings(text).into_iter().chain(written).map(|reading| {
             let letters = Letters::of(&reading);
             (reading, letters)
         });

@@ -103,6 +103,11 @@ pub fn addressed(text: &str) -> Option<Reading> {
     })
 }
 
+/// The text as it stands.
+pub(crate) fn as_written(text: &str) -> Reading {
+    Reading::of(&marks(text))
+}
+
 /// Whether a word in small letters is among the more frequent of English.
 pub(crate) fn is_english(word: &[u8]) -> bool {
     words::known(word)
