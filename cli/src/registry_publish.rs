@@ -284,7 +284,10 @@ async fn banked(
         }
     }
     if banks.len() > MAX_BANKS {
-        return Err(format!("{MAX_BANKS} banks at most are live at once: take one away with `moderato bank remove NAME`").into());
+        return Err(format!(
+            "{MAX_BANKS} banks at most are live at once: take one away with `moderato bank remove NAME`"
+        )
+        .into());
     }
     Ok((banks, sources))
 }
@@ -637,7 +640,8 @@ mod tests {
         let world = World::new();
         let path = world.folder.path().join("signals.yaml");
         std::fs::write(&path, include_str!("../../shared/domain/policies/examples/signals.yaml")).unwrap();
-        let refused = world.run(&["publish", "--policy", path.to_str().unwrap(), "--yes"]).await.unwrap_err().to_string();
+        let refused =
+            world.run(&["publish", "--policy", path.to_str().unwrap(), "--yes"]).await.unwrap_err().to_string();
         assert!(refused.contains("signal.campaign") && refused.contains("moderato bank publish"), "{refused}");
         assert_eq!(world.everything().await, []);
     }

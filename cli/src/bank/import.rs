@@ -32,7 +32,13 @@ pub struct Imported {
 }
 
 /// Reads a list into a bank that has no entries yet.
-pub fn import(head: String, text: &str, format: Format, column: Option<&str>, kind: Option<Section>) -> Result<Imported, Failure> {
+pub fn import(
+    head: String,
+    text: &str,
+    format: Format,
+    column: Option<&str>,
+    kind: Option<Section>,
+) -> Result<Imported, Failure> {
     let found = match format {
         Format::List => text.lines().map(|line| (kind, line.to_owned())).collect(),
         Format::Csv => of_csv(text, column)?.into_iter().map(|entry| (kind, entry)).collect(),
@@ -88,7 +94,11 @@ fn leave_out_what_is_refused(imported: &mut Imported) -> Result<(), Failure> {
                 return Ok(());
             }
             Err(error) => {
-                let why = if error.problem.starts_with("says the same") { "says the same as another".to_owned() } else { error.problem };
+                let why = if error.problem.starts_with("says the same") {
+                    "says the same as another".to_owned()
+                } else {
+                    error.problem
+                };
                 *imported.skipped.entry(why).or_default() += 1;
                 let line = error.line as usize;
                 let kept = imported.source.lines().enumerate().filter(|(at, _)| at + 1 != line).map(|(_, line)| line);
@@ -152,12 +162,16 @@ mod tests {
 
     #[test]
     fn lists_of_others_become_banks() {
-        let list = import(head(), "# a list\nblorp\nBlorp\n\nkill all blorps\nblorp!\n!!!\n", Format::List, None, None).unwrap();
+        let list = import(head(), "# a list\nblorp\nBlorp\n\nkill all blorps\nblorp!\n!!!\n", Format::List, None, None)
+            .unwrap();
         assert_eq!((list.entries, list.repeated, list.skipped.len()), (2, 1, 2));
         assert!(list.source.contains("\n[words]\nblorp\n") && list.source.contains("\n[phrases]\nkill all blorps\n"));
         let csv = import(head(), "id,term\n1,\"zug, zug\"\n2,blorp\n", Format::Csv, Some("term"), None).unwrap();
         assert_eq!(csv.entries, 2);
-        assert!(import(head(), "id,term\n", Format::Csv, Some("word"), None).is_err_and(|why| why.to_string().contains("id, term")));
+        assert!(
+            import(head(), "id,term\n", Format::Csv, Some("word"), None)
+                .is_err_and(|why| why.to_string().contains("id, term"))
+        );
         let hash = "0f".repeat(32);
         let json = format!(
             "{{\"data\": [{{\"indicator\": \"{hash}\", \"type\": \"HASH_PDQ\"}}, {{\"indicator\": \"x\", \"type\": \"HASH_MD5\"}}, {{\"signal_value\": \"blorp\", \"signal_type\": \"raw_text\"}}]}}"

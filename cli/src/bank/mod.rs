@@ -190,7 +190,8 @@ async fn live_banks(shelf: Shelf<'_>) -> Result<BTreeMap<String, String>, Failur
 async fn source_of(shelf: Shelf<'_>, name: &str) -> Result<Option<String>, Failure> {
     let Some(digest) = live_banks(shelf).await?.remove(name) else { return Ok(None) };
     let read = shelf.bank(&digest, soon()).await;
-    let read = read.map_err(|why| format!("the bank `{name}` that is live cannot be loaded: {why}; publish its file again"))?;
+    let read =
+        read.map_err(|why| format!("the bank `{name}` that is live cannot be loaded: {why}; publish its file again"))?;
     Ok(Some(read.1))
 }
 
@@ -219,7 +220,9 @@ async fn removed(args: &RemoveArgs, shelf: Shelf<'_>) -> Result<(String, Change)
     for entry in &args.entries {
         let (after, gone) = edit::without(&source, entry)?;
         if gone == 0 {
-            return Err(format!("`{entry}` is no entry of `{}`: see `moderato bank list {}`", args.bank, args.bank).into());
+            return Err(
+                format!("`{entry}` is no entry of `{}`: see `moderato bank list {}`", args.bank, args.bank).into()
+            );
         }
         source = after;
     }
@@ -278,7 +281,14 @@ fn told(bank: &Bank, now: Timestamp) -> String {
         Some(until) => format!(", until {until}"),
         None => String::new(),
     };
-    line(&format!("{}@{}: {} entries, {}, {}{end}", bank.name(), bank.version(), bank.len(), bank.owner(), bank.purpose()))
+    line(&format!(
+        "{}@{}: {} entries, {}, {}{end}",
+        bank.name(),
+        bank.version(),
+        bank.len(),
+        bank.owner(),
+        bank.purpose()
+    ))
 }
 
 fn test(file: &Path, posts: Option<&Path>) -> Result<ExitCode, Failure> {
@@ -321,7 +331,13 @@ fn test_posts(bank: Bank, source: &str, posts: &Path) -> Result<(), Failure> {
         for entry in &found.matches {
             *by_entry.entry(entry.line).or_default() += 1;
             let said = written.get(entry.line.saturating_sub(1) as usize).copied().unwrap_or_default();
-            say!("{}", line(&format!("{}  {} {}..{}  line {}: {said}", post.post_id, entry.view, entry.start, entry.end, entry.line)));
+            say!(
+                "{}",
+                line(&format!(
+                    "{}  {} {}..{}  line {}: {said}",
+                    post.post_id, entry.view, entry.start, entry.end, entry.line
+                ))
+            );
         }
     }
     say!("{read} posts, {stopped} with a match, {} without; {bad} lines are no posts", read - stopped);
@@ -333,14 +349,16 @@ fn test_posts(bank: Bank, source: &str, posts: &Path) -> Result<(), Failure> {
 }
 
 fn import(args: &ImportArgs) -> Result<ExitCode, Failure> {
-    let text = std::fs::read_to_string(&args.file).map_err(|error| format!("reading `{}`: {error}", args.file.display()))?;
+    let text =
+        std::fs::read_to_string(&args.file).map_err(|error| format!("reading `{}`: {error}", args.file.display()))?;
     let end = args.file.extension().and_then(|end| end.to_str()).unwrap_or_default();
     let format = args.format.unwrap_or(match end {
         "csv" => Format::Csv,
         "json" | "jsonl" => Format::Json,
         _ => Format::List,
     });
-    let imported = import::import(args.head.empty(&args.bank)?, &text, format, args.column.as_deref(), args.kind.section())?;
+    let imported =
+        import::import(args.head.empty(&args.bank)?, &text, format, args.column.as_deref(), args.kind.section())?;
     say!("{}", lines(imported.source.trim_end()));
     crate::terminal::tell!("{} entries, {} repeated", imported.entries, imported.repeated);
     for (why, count) in &imported.skipped {
@@ -402,8 +420,12 @@ mod tests {
         assert_eq!(source(&objects, "slurs").await, before);
         let told = run(&objects, &["remove", "slurs", "BLORP", "--yes"]).await.unwrap();
         assert!(told.iter().any(|told| told.ends_with("- [words] blorp")), "{told:?}");
-        assert!(run(&objects, &["remove", "slurs", "blorp", "--yes"]).await.unwrap_err().to_string().contains("no entry"));
-        assert!(run(&objects, &["remove", "codes", "--yes"]).await.unwrap_err().to_string().contains("there are: slurs"));
+        assert!(
+            run(&objects, &["remove", "slurs", "blorp", "--yes"]).await.unwrap_err().to_string().contains("no entry")
+        );
+        assert!(
+            run(&objects, &["remove", "codes", "--yes"]).await.unwrap_err().to_string().contains("there are: slurs")
+        );
         run(&objects, &["remove", "slurs", "--yes"]).await.unwrap();
         assert_eq!(source(&objects, "slurs").await, None);
     }

@@ -159,11 +159,7 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
 
 /// What stands of the banks in the post's images: in their lines, each by itself and all together, and by their hashes. In whatever language:
 /// a listed word needs no model.
-fn searched(
-    judge: &Judge,
-    seen: &[Result<&Seen, &'static str>],
-    now: Timestamp,
-) -> BTreeMap<String, SignalRecord> {
+fn searched(judge: &Judge, seen: &[Result<&Seen, &'static str>], now: Timestamp) -> BTreeMap<String, SignalRecord> {
     let mut search = judge.banks.search(now);
     for (place, seen) in seen.iter().enumerate().map(|(place, seen)| (place_of(place), seen)) {
         let Ok(seen) = seen else {

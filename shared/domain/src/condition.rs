@@ -195,7 +195,8 @@ impl Condition {
             .map_err(|error| {
                 ConditionError::Syntax(error.to_string().lines().next().unwrap_or("unreadable").trim().to_owned())
             })?;
-        let mut checker = Checker { schema, features: BTreeMap::new(), signals: BTreeSet::new(), media: false, literals: Vec::new() };
+        let mut checker =
+            Checker { schema, features: BTreeMap::new(), signals: BTreeSet::new(), media: false, literals: Vec::new() };
         checker.expect(program.expression(), Type::Bool)?;
         rises(program.expression())?;
         let Checker { features, signals, media, literals, .. } = checker;
@@ -251,7 +252,8 @@ impl Condition {
         let signal = |name: &String| evidence.signals.get(name).copied().unwrap_or(Signal::UNAVAILABLE);
         let partial: Vec<&String> = self.signals.iter().filter(|name| signal(name).partial).collect();
         let found = |most: bool| -> HashMap<String, Value> {
-            let count = |name| if most && signal(name).partial { i64::from(u32::MAX) } else { i64::from(signal(name).found) };
+            let count =
+                |name| if most && signal(name).partial { i64::from(u32::MAX) } else { i64::from(signal(name).found) };
             self.signals.iter().map(|name| (name.clone(), Value::Int(count(name)))).collect()
         };
         // INVARIANT: more matches never make a condition fail (`rises`). So what holds for the fewest that there are holds, and what does
@@ -407,7 +409,7 @@ impl Checker<'_> {
             return Err(ConditionError::Score);
         }
         let kind = self.schema.kind(view, name).ok_or_else(|| self.unknown(format!("{view}.{name}")))?;
- if view == SIGNAL {
+        if view == SIGNAL {
             self.signals.insert(name.to_owned());
         }
         self.media |= view == "media" && MEDIA_FACTS.iter().any(|(fact, _)| *fact == name);

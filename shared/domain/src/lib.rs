@@ -31,8 +31,8 @@ pub use policy::{Adviser, Decision, Policy, PolicyError, SecondOpinion};
 pub use post::{About, MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
 pub use record::{
     ActionKind, ActionRequest, CONTENT_NOTE, Consulted, ContentRecord, DecisionRecord, Explanation, FIELD_NOTE,
-    FeatureRecord, ImageRecord, ModelRef, Owed, PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting, Source,
-    SignalMatch, SignalRecord, Span, UNDECIDABLE_NOTE, Unsearched, is_note,
+    FeatureRecord, ImageRecord, ModelRef, Owed, PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting,
+    SignalMatch, SignalRecord, Source, Span, UNDECIDABLE_NOTE, Unsearched, is_note,
 };
 pub use timestamp::{Timestamp, TimestampError};
 pub use tombstone::{TOMBSTONE_DAYS, Tombstone};

@@ -43,7 +43,11 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let second_opinion =
         prop_oneof![Just(Availability::None), Just(Availability::Available), Just(Availability::Unavailable)];
     let signal = (0u32..4, any::<bool>()).prop_map(|(found, partial)| Signal { found, partial });
-    let signals = proptest::collection::btree_map(proptest::sample::select(vec!["slurs", "codes"]).prop_map(str::to_owned), signal, 0..3);
+    let signals = proptest::collection::btree_map(
+        proptest::sample::select(vec!["slurs", "codes"]).prop_map(str::to_owned),
+        signal,
+        0..3,
+    );
     let verdict = prop_oneof![Just(VerdictBefore::No), Just(VerdictBefore::Yes), Just(VerdictBefore::Unavailable)];
     let conflict = prop_oneof![Just(Decision::Approve), Just(Decision::Review), Just(Decision::Hide)];
     let names = proptest::sample::select(vec!["prior_violations", "account_age_days", "verified", "reports"]);

@@ -120,12 +120,8 @@ fn full() -> DecisionRecord {
         bounds: Some([12, 40, 310, 72]),
         label: Some("new in May".to_owned()),
     };
-    let signal = SignalRecord {
-        found: 1,
-        partial: vec![Unsearched::Text],
-        version: "0f".repeat(6),
-        matches: vec![matched],
-    };
+    let signal =
+        SignalRecord { found: 1, partial: vec![Unsearched::Text], version: "0f".repeat(6), matches: vec![matched] };
     record.signals = BTreeMap::from([("campaign".to_owned(), signal)]);
     record.source = Source { queue: "moderato-dev-posts".to_owned(), sender: "AIDAEXAMPLE".to_owned() };
     record

@@ -55,13 +55,20 @@ fn median(mut work: impl FnMut()) -> Duration {
 }
 
 fn main() {
-    for (name, letters) in [("Latin", ["bcdfghjklmnpqrstvwxz", "aeiou"]), ("Cyrillic", ["бвгджзклмнпрстфхцчшщ", "аеиоу"])] {
+    for (name, letters) in
+        [("Latin", ["bcdfghjklmnpqrstvwxz", "aeiou"]), ("Cyrillic", ["бвгджзклмнпрстфхцчшщ", "аеиоу"])]
+    {
         let source = format!("{HEAD}{}", entries(letters));
         let before = resident();
         let bank = Bank::load(&source).unwrap();
         let after = resident();
         let start = median(|| drop(black_box(Bank::load(&source).unwrap())));
-        println!("{name}: {} entries, {} bytes: start {start:?}, resident {:.1} MB more", bank.len(), source.len(), (after - before) as f64 / 1e6);
+        println!(
+            "{name}: {} entries, {} bytes: start {start:?}, resident {:.1} MB more",
+            bank.len(),
+            source.len(),
+            (after - before) as f64 / 1e6
+        );
         let empty = Bank::load(HEAD).unwrap();
         let short = "I can't believe the go bakery near the station all closed at noon, does anybody know another one that is open on Sundays? #weekend";
         let long = short.repeat(8);
@@ -75,7 +82,15 @@ fn main() {
             println!("  {what}: reading {reading:?}, search {with:?}, of an empty bank {without:?}");
         }
     }
-    for pattern in ["(?:a?){30}a{30}", "[ab]*a[ab]{60}c", "(?:.*a){12}b", "(?:a|b|ab)*c", "(\\w+ )*x", "(?:x+x+)+y", "\\b\\w{1,8}\\d\\b"] {
+    for pattern in [
+        "(?:a?){30}a{30}",
+        "[ab]*a[ab]{60}c",
+        "(?:.*a){12}b",
+        "(?:a|b|ab)*c",
+        "(\\w+ )*x",
+        "(?:x+x+)+y",
+        "\\b\\w{1,8}\\d\\b",
+    ] {
         let source = format!("{HEAD}[patterns]\n{pattern}\n");
         match Bank::load(&source) {
             Err(refused) => println!("{pattern}: {refused}"),
@@ -84,7 +99,10 @@ fn main() {
                     let text = unit.repeat(200_000 / unit.len());
                     let ready = Ready::of(&text);
                     let took = median(|| drop(black_box(bank.find(&ready))));
-                    println!("{pattern} on {unit:?}: {:.3} us a byte of the text", took.as_secs_f64() * 1e6 / text.len() as f64);
+                    println!(
+                        "{pattern} on {unit:?}: {:.3} us a byte of the text",
+                        took.as_secs_f64() * 1e6 / text.len() as f64
+                    );
                 }
             }
         }

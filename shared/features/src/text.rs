@@ -17,8 +17,8 @@ mod tests;
 
 pub use hash::NgramHasher;
 pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
-pub(crate) use reading::{as_written, is_english};
 pub use reading::{Reading, addressed, folded, plain, readings, rendered};
+pub(crate) use reading::{as_written, is_english};
 pub use segments::{pieces, segments};
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};
 pub use windows::{WindowSpec, windows};

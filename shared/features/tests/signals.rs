@@ -1,8 +1,8 @@
 //! Banks of signals: what is found, what is not, and what a bank is refused for.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by panicking")]
 
-use features::signals::{Bank, Banks, ImageHash, Ready, merged};
 use domain::{SignalRecord, Timestamp, Unsearched, View};
+use features::signals::{Bank, Banks, ImageHash, Ready, merged};
 use proptest::prelude::*;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -24,7 +24,9 @@ fn found(bank: &Bank, text: &str) -> Vec<String> {
 
 #[test]
 fn words_and_phrases_are_found_as_words() {
-    let bank = bank("[words]\nblorp\nzug88\n88\ncoon\nkike\n黑鬼\nnégrillon\nไอ้มืด\n[phrases]\nkill all blorps\ndon't feed\n[patterns]\n\\b14[ ./-]?88\\b\n");
+    let bank = bank(
+        "[words]\nblorp\nzug88\n88\ncoon\nkike\n黑鬼\nnégrillon\nไอ้มืด\n[phrases]\nkill all blorps\ndon't feed\n[patterns]\n\\b14[ ./-]?88\\b\n",
+    );
     for (text, expected) in [
         ("a blorp.", &["blorp"][..]),
         ("BLORP!", &["BLORP"]),
@@ -57,10 +59,45 @@ fn words_and_phrases_are_found_as_words() {
 fn disguised_words_are_found() {
     let bank = bank("[words]\nblorp\ncoon\nfrazzle\n");
     for text in [
-        "b l o r p", "b.l.o.r.p", "b-l-o-r-p", "b  l  o  r  p", "b\nl\no\nr\np", "b 🌷 l 🌷 o 🌷 r 🌷 p", "bl\u{200b}orp", "b\u{ad}lorp", "ｂｌｏｒｐ", "𝐛𝐥𝐨𝐫𝐩",
-        "bl0rp", "b1orp", "8lorp", "bloooorp", "blorrrrp", "bbbblllloooorrrrpppp", "blo.rp", "blo_rp", "blo-rp", "bl*o*rp",
-        "<b>bl</b>orp", "bl&#111;rp", "blоrр", "a b l o r p x", "BL0RP", "\u{202e}prolb\u{202c}", "b̶l̶o̶r̶p̶", "co0n", "c00n", "c.o.o.n", "c000n",
-        "frzazle", "fr4zzl3", "frazlze", "#FrazzleBlorp", "bl(o)rp", "bl*rp", "bl**p", "fr*zzle",
+        "b l o r p",
+        "b.l.o.r.p",
+        "b-l-o-r-p",
+        "b  l  o  r  p",
+        "b\nl\no\nr\np",
+        "b 🌷 l 🌷 o 🌷 r 🌷 p",
+        "bl\u{200b}orp",
+        "b\u{ad}lorp",
+        "ｂｌｏｒｐ",
+        "𝐛𝐥𝐨𝐫𝐩",
+        "bl0rp",
+        "b1orp",
+        "8lorp",
+        "bloooorp",
+        "blorrrrp",
+        "bbbblllloooorrrrpppp",
+        "blo.rp",
+        "blo_rp",
+        "blo-rp",
+        "bl*o*rp",
+        "<b>bl</b>orp",
+        "bl&#111;rp",
+        "blоrр",
+        "a b l o r p x",
+        "BL0RP",
+        "\u{202e}prolb\u{202c}",
+        "b̶l̶o̶r̶p̶",
+        "co0n",
+        "c00n",
+        "c.o.o.n",
+        "c000n",
+        "frzazle",
+        "fr4zzl3",
+        "frazlze",
+        "#FrazzleBlorp",
+        "bl(o)rp",
+        "bl*rp",
+        "bl**p",
+        "fr*zzle",
     ] {
         assert!(!found(&bank, text).is_empty(), "{text:?}");
     }
@@ -68,7 +105,8 @@ fn disguised_words_are_found() {
 
 #[test]
 fn english_forms_are_found_where_the_bank_says_so() {
-    let forms = bank("inflect: yes\n[words]\nblorp\nzap\nhatey\nblame\nzorry\nfixed | inflect: no\n[phrases]\nkill a blorp\n");
+    let forms =
+        bank("inflect: yes\n[words]\nblorp\nzap\nhatey\nblame\nzorry\nfixed | inflect: no\n[phrases]\nkill a blorp\n");
     for (text, expected) in [
         ("blorps blorped blorping blorpin blorpings", 1),
         ("blorping", 1),
@@ -91,13 +129,70 @@ fn english_forms_are_found_where_the_bank_says_so() {
 
 /// Towns, surnames, foreign words and others that have a listed word inside or look like one in disguise. Nothing of them counts.
 const INNOCENT: [&str; 64] = [
-    "Scunthorpe", "Penistone", "Lightwater", "Clitheroe", "Cockermouth", "Sussex", "Essex", "Middlesex", "Twatt", "Shitterton",
-    "Cafe Negro", "Montenegro", "Rio Negro", "Negroni", "Denegro", "Kike Hernandez", "Kikelomo", "Kikerino", "Kiev", "Dyker Heights",
-    "Van Dyke", "Dykstra", "Hancock", "Babcock", "Hitchcock", "Cockburn", "Dickens", "Dickinson", "Sackville", "Assisi",
-    "Assad", "Bassist", "classic", "passage", "cocktail", "shuttlecock", "cockpit", "titanic", "constitution", "Niger",
-    "Nigeria", "nigella", "niggardly", "snigger", "spice", "auspicious", "Spicer", "despicable", "conspicuous", "raccoon",
-    "tycoon", "cocoon", "Kowloon", "chinks in the armour", "Chinkiang", "gooky", "retardant", "flame-retardant", "fagot of wood", "Fagin",
-    "Sluter", "Slutsk", "grape", "therapist",
+    "Scunthorpe",
+    "Penistone",
+    "Lightwater",
+    "Clitheroe",
+    "Cockermouth",
+    "Sussex",
+    "Essex",
+    "Middlesex",
+    "Twatt",
+    "Shitterton",
+    "Cafe Negro",
+    "Montenegro",
+    "Rio Negro",
+    "Negroni",
+    "Denegro",
+    "Kike Hernandez",
+    "Kikelomo",
+    "Kikerino",
+    "Kiev",
+    "Dyker Heights",
+    "Van Dyke",
+    "Dykstra",
+    "Hancock",
+    "Babcock",
+    "Hitchcock",
+    "Cockburn",
+    "Dickens",
+    "Dickinson",
+    "Sackville",
+    "Assisi",
+    "Assad",
+    "Bassist",
+    "classic",
+    "passage",
+    "cocktail",
+    "shuttlecock",
+    "cockpit",
+    "titanic",
+    "constitution",
+    "Niger",
+    "Nigeria",
+    "nigella",
+    "niggardly",
+    "snigger",
+    "spice",
+    "auspicious",
+    "Spicer",
+    "despicable",
+    "conspicuous",
+    "raccoon",
+    "tycoon",
+    "cocoon",
+    "Kowloon",
+    "chinks in the armour",
+    "Chinkiang",
+    "gooky",
+    "retardant",
+    "flame-retardant",
+    "fagot of wood",
+    "Fagin",
+    "Sluter",
+    "Slutsk",
+    "grape",
+    "therapist",
 ];
 
 /// The towns, people and dishes that are the word itself.
@@ -195,7 +290,9 @@ fn tricks(word: &str) -> Vec<(&'static str, String)> {
     let with = |pairs: &[(char, char)]| -> String {
         word.chars().map(|c| pairs.iter().find(|(from, _)| *from == c).map_or(c, |(_, to)| *to)).collect()
     };
-    let styled = |start: u32| -> String { word.chars().map(|c| char::from_u32(start + u32::from(c) - u32::from('a')).unwrap()).collect() };
+    let styled = |start: u32| -> String {
+        word.chars().map(|c| char::from_u32(start + u32::from(c) - u32::from('a')).unwrap()).collect()
+    };
     let half = word.len() / 2;
     let (left, right) = word.split_at(half);
     let swapped: String = {
@@ -223,9 +320,23 @@ fn tricks(word: &str) -> Vec<(&'static str, String)> {
         ("a dot inside", format!("{left}.{right}")),
         ("a hyphen inside", format!("{left}-{right}")),
         ("a star inside", format!("{left}*{right}")),
-        ("leetspeak", with(&[('o', '0'), ('e', '3'), ('a', '4'), ('s', '5'), ('t', '7'), ('i', '1'), ('g', '9'), ('b', '8')])),
+        (
+            "leetspeak",
+            with(&[('o', '0'), ('e', '3'), ('a', '4'), ('s', '5'), ('t', '7'), ('i', '1'), ('g', '9'), ('b', '8')]),
+        ),
         ("one digit", with(&[('o', '0')])),
-        ("look-alikes", with(&[('a', '\u{430}'), ('e', '\u{435}'), ('o', '\u{43e}'), ('c', '\u{441}'), ('p', '\u{440}'), ('i', '\u{456}'), ('s', '\u{455}')])),
+        (
+            "look-alikes",
+            with(&[
+                ('a', '\u{430}'),
+                ('e', '\u{435}'),
+                ('o', '\u{43e}'),
+                ('c', '\u{441}'),
+                ('p', '\u{440}'),
+                ('i', '\u{456}'),
+                ('s', '\u{455}'),
+            ]),
+        ),
         ("accents", with(&[('a', 'á'), ('e', 'ë'), ('o', 'ö'), ('i', 'ï'), ('u', 'ü')])),
         ("wide", styled(0xff41)),
         ("bold", styled(0x1d41a)),
@@ -263,7 +374,20 @@ const BURIED: [&str; 8] = [
 #[test]
 fn disguised_forms_of_listed_words_are_found_wherever_they_are_buried() {
     // Words that English has, words that no model has seen, and a name.
-    let words = ["vermin", "parasites", "blorpian", "zugger", "frazzle", "quimble", "snorf", "kraplet", "muslim", "tranny", "wogdar", "gleebo"];
+    let words = [
+        "vermin",
+        "parasites",
+        "blorpian",
+        "zugger",
+        "frazzle",
+        "quimble",
+        "snorf",
+        "kraplet",
+        "muslim",
+        "tranny",
+        "wogdar",
+        "gleebo",
+    ];
     let bank = bank(&format!("[words]\n{}\n", words.join("\n")));
     let (mut all, mut caught) = (0_usize, 0_usize);
     let mut missed: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -360,7 +484,9 @@ fn what_was_found_before_and_since_is_counted_once_and_never_lost() {
 /// Patterns that make other engines take years, on texts made for them.
 #[test]
 fn slow_patterns_are_refused_or_end() {
-    for pattern in ["(?:a?){30}a{30}", "[ab]*a[ab]{60}c", "(?:.*a){12}b", "(?:a|b|ab)*c", "(\\w+ )*x", "(?:x+x+)+y", "(?:a*)*b"] {
+    for pattern in
+        ["(?:a?){30}a{30}", "[ab]*a[ab]{60}c", "(?:.*a){12}b", "(?:a|b|ab)*c", "(\\w+ )*x", "(?:x+x+)+y", "(?:a*)*b"]
+    {
         let Ok(bank) = Bank::load(&format!("{HEAD}[patterns]\n{pattern}\n")) else { continue };
         for unit in ["a", "ab", "xxxx ", "aaaaaaa!"] {
             let text = unit.repeat(20_000 / unit.len());

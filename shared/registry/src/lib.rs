@@ -249,7 +249,8 @@ impl Registry<'_> {
         for name in wanted.banks.keys() {
             let mut found = None;
             if banks.len() >= MAX_BANKS {
-                problems.push(Problem { part: "bank", why: format!("`{name}`: more than {MAX_BANKS} banks are named") });
+                problems
+                    .push(Problem { part: "bank", why: format!("`{name}`: more than {MAX_BANKS} banks are named") });
             } else {
                 let mut digests: Vec<&String> = candidates.iter().filter_map(|one| one.banks.get(name)).collect();
                 digests.dedup();

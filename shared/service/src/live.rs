@@ -197,9 +197,10 @@ fn current(definitions: &Definitions, live: registry::Live, began: Deadline) -> 
 fn announce(live: &registry::Live) {
     let problems: Vec<_> = live.problems.iter().map(|problem| format!("{}: {}", problem.part, problem.why)).collect();
     let model = live.model.identity();
-    let banks = live.banks.iter().map(|(name, bank)| {
-        format!("{name}@{}", bank.map_or("unavailable", features::signals::Bank::version))
-    });
+    let banks = live
+        .banks
+        .iter()
+        .map(|(name, bank)| format!("{name}@{}", bank.map_or("unavailable", features::signals::Bank::version)));
     let banks: Vec<_> = banks.collect();
     telemetry::log(
         if problems.is_empty() { "INFO" } else { "WARN" },

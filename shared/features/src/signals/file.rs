@@ -86,10 +86,14 @@ pub fn lines(source: &str) -> impl Iterator<Item = Result<Line<'_>, BankError>> 
                 }
             };
         }
-        let entry = matches!(section, Some(Section::Words | Section::Phrases | Section::Patterns | Section::Images | Section::Allow));
+        let entry = matches!(
+            section,
+            Some(Section::Words | Section::Phrases | Section::Patterns | Section::Images | Section::Allow)
+        );
         let (text, options) = if entry { options_of(text) } else { (text, "") };
         // A line that would be a comment or a heading is written with a backslash.
-        let escaped = section != Some(Section::Patterns) && ["\\#", "\\[", "\\\\"].iter().any(|begin| text.starts_with(begin));
+        let escaped =
+            section != Some(Section::Patterns) && ["\\#", "\\[", "\\\\"].iter().any(|begin| text.starts_with(begin));
         let text = if escaped { text.get(1..).unwrap_or(text) } else { text };
         Some(Ok(Line { number, section, text, options }))
     })
@@ -121,7 +125,8 @@ pub(super) fn read(source: &str) -> Result<Bank, BankError> {
     if source.len() > MAX_BANK_BYTES {
         return Err(BankError::at(1, format!("the file has more than {MAX_BANK_BYTES} bytes")));
     }
-    let mut reader = Reader { bank: Bank { sha256: sha256_hex(source.as_bytes()), ..Bank::default() }, ..Reader::default() };
+    let mut reader =
+        Reader { bank: Bank { sha256: sha256_hex(source.as_bytes()), ..Bank::default() }, ..Reader::default() };
     // A line has some ten letters.
     reader.bank.lexicon.reserve((source.len() / 12).min(MAX_ENTRIES));
     for line in lines(source) {
@@ -133,7 +138,12 @@ pub(super) fn read(source: &str) -> Result<Bank, BankError> {
             Some(section) => reader.entry(section, line)?,
         }
     }
-    let missing = [("schema", reader.schema), ("name", !reader.bank.name.is_empty()), ("owner", !reader.bank.owner.is_empty()), ("purpose", !reader.bank.purpose.is_empty())];
+    let missing = [
+        ("schema", reader.schema),
+        ("name", !reader.bank.name.is_empty()),
+        ("owner", !reader.bank.owner.is_empty()),
+        ("purpose", !reader.bank.purpose.is_empty()),
+    ];
     if let Some((name, _)) = missing.iter().find(|(_, there)| !there) {
         return Err(BankError::at(1, format!("above the first heading a line `{name}: …` is missing")));
     }
@@ -169,7 +179,11 @@ impl Reader {
                 Ok(until) => bank.until = Some(until),
                 Err(_) => return wrong("`until` is the last day on which the bank counts, such as 2027-06-30"),
             },
-            _ => return wrong("there are `schema`, `name`, `owner`, `purpose`, `until` and `inflect` above the first heading"),
+            _ => {
+                return wrong(
+                    "there are `schema`, `name`, `owner`, `purpose`, `until` and `inflect` above the first heading",
+                );
+            }
         }
         Ok(())
     }
@@ -194,7 +208,14 @@ impl Reader {
             match option.trim().split_once(':').map(|(name, value)| (name, value.trim())) {
                 Some(("inflect", value)) => inflects = yes_or_no(number, "inflect", value)?,
                 Some((_, value)) if is_label(value) => _ = self.bank.labels.insert(entry, value.to_owned()),
-                _ => return Err(BankError::at(number, format!("a label is 1 to {MAX_LABEL_BYTES} bytes on records, without signs that control a terminal"))),
+                _ => {
+                    return Err(BankError::at(
+                        number,
+                        format!(
+                            "a label is 1 to {MAX_LABEL_BYTES} bytes on records, without signs that control a terminal"
+                        ),
+                    ));
+                }
             }
         }
         match section {
@@ -206,8 +227,14 @@ impl Reader {
                 self.bank.patterns.push((entry, pattern));
             }
             Section::Images => {
-                let (hash, label) = line.text.split_once(',').map_or((line.text, ""), |(hash, label)| (hash.trim(), label.trim()));
-                let hash: ImageHash = hash.parse().map_err(|_| BankError::at(number, "is no `hash,label`; a PDQ hash has 64 hexadecimal digits (moderato blocklist hash)"))?;
+                let (hash, label) =
+                    line.text.split_once(',').map_or((line.text, ""), |(hash, label)| (hash.trim(), label.trim()));
+                let hash: ImageHash = hash.parse().map_err(|_| {
+                    BankError::at(
+                        number,
+                        "is no `hash,label`; a PDQ hash has 64 hexadecimal digits (moderato blocklist hash)",
+                    )
+                })?;
                 if is_label(label) {
                     self.bank.labels.entry(entry).or_insert_with(|| label.to_owned());
                 }
@@ -241,7 +268,10 @@ impl Reader {
             return wrong("is several words: it goes under [phrases]");
         }
         if letters > LONGEST || self.longest_word() > LONGEST_WORD {
-            return Err(BankError::at(line.number, format!("is too long: {LONGEST} letters at most, {LONGEST_WORD} a word")));
+            return Err(BankError::at(
+                line.number,
+                format!("is too long: {LONGEST} letters at most, {LONGEST_WORD} a word"),
+            ));
         }
         if let Some(same) = self.bank.lexicon.add(&self.letters, told) {
             let other = self.bank.lines.get(same as usize).copied().unwrap_or_default();

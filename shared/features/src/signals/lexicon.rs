@@ -285,7 +285,8 @@ impl<F: FnMut(Hit)> Sought<'_, F> {
             if a == b {
                 continue;
             }
-            let before = at.checked_sub(1).and_then(|at| self.run.get(at)).map_or(Running::START, |(_, running)| *running);
+            let before =
+                at.checked_sub(1).and_then(|at| self.run.get(at)).map_or(Running::START, |(_, running)| *running);
             let rest = small.get(at + 2..).unwrap_or_default();
             let full = [*b, *a].into_iter().chain(rest.iter().copied()).map(char::from).fold(before, Running::then);
             // Of four letters the middle two: the ends of a short word tell too much.
@@ -314,7 +315,8 @@ impl<F: FnMut(Hit)> Sought<'_, F> {
         let (Some(from), Some(to)) = (left.last(), right.first()) else { return };
         let stars = self.raw.get(from.to as usize..to.from as usize).unwrap_or_default();
         let all = left.len() + stars.len() + right.len();
-        let masked = matches!(stars, ['*'] | ['*', '*']) && left.len() + right.len() > stars.len() && all <= LONGEST_WORD;
+        let masked =
+            matches!(stars, ['*'] | ['*', '*']) && left.len() + right.len() > stars.len() && all <= LONGEST_WORD;
         if gap != Gap::Tight || !masked {
             return;
         }
