@@ -478,6 +478,7 @@ fn enumerations_are_those_of_the_code() {
                 ("media", availability.clone()),
                 ("second_opinion.by", words::<Adviser>()),
                 ("second_opinion.state", state.clone()),
+                ("signals.*.partial[]", words::<Unsearched>()),
                 ("verdict_before", verdict.clone()),
                 ("content.conflict", decision.clone()),
             ],

@@ -108,7 +108,7 @@ fn english_forms_are_found_where_the_bank_says_so() {
     let forms =
         bank("inflect: yes\n[words]\nblorp\nzap\nhatey\nblame\nzorry\nfixed | inflect: no\n[phrases]\nkill a blorp\n");
     for (text, expected) in [
-        ("blorps blorped blorping blorpin blorpings", 1),
+        ("blorps blorped blorping blorpings", 1),
         ("blorping", 1),
         ("blorp's", 1),
         ("zapped", 1),
@@ -119,7 +119,7 @@ fn english_forms_are_found_where_the_bank_says_so() {
         ("kill a blorps", 2),
         ("b l o r p s", 1),
         ("bl0rps", 1),
-        ("fixeds blorper blorpers blorpish zappy blorpless unblorp", 0),
+        ("fixeds blorpin blorper blorpers blorpish zappy blorpless unblorp", 0),
     ] {
         assert_eq!(found(&forms, text).len(), expected, "{text}");
     }

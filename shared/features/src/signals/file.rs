@@ -101,6 +101,9 @@ pub fn lines(source: &str) -> impl Iterator<Item = Result<Line<'_>, BankError>> 
 
 /// `blorp | label: new in May | inflect: no` is an entry with two options.
 fn options_of(line: &str) -> (&str, &str) {
+    if !line.as_bytes().contains(&b'|') {
+        return (line, "");
+    }
     let mut end = line.len();
     while let Some(at) = line.get(..end).and_then(|line| line.rfind(" | ")) {
         let option = line.get(at + 3..end).unwrap_or_default().trim_start();
@@ -204,7 +207,7 @@ impl Reader {
         let entry = u32::try_from(self.bank.lines.len()).unwrap_or(u32::MAX);
         self.bank.lines.push(number);
         let mut inflects = self.inflects;
-        for option in line.options.split(" | ").filter(|option| !option.trim().is_empty()) {
+        for option in line.options.split('|').filter(|option| !option.trim().is_empty()) {
             match option.trim().split_once(':').map(|(name, value)| (name, value.trim())) {
                 Some(("inflect", value)) => inflects = yes_or_no(number, "inflect", value)?,
                 Some((_, value)) if is_label(value) => _ = self.bank.labels.insert(entry, value.to_owned()),

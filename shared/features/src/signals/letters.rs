@@ -1,7 +1,6 @@
 //! The letters of a reading, cut where words may begin and end.
 
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 use crate::text::Reading;
 
@@ -137,8 +136,10 @@ fn push(letters: &mut Vec<Letter>, c: char, (from, to): (u32, u32)) {
     } else if matches!(c, '\u{ac00}'..='\u{d7a3}') {
         letters.push(Letter { c, from, to });
     } else {
-        let small = c.nfkd().flat_map(char::to_lowercase);
-        letters.extend(small.filter(|c| c.is_alphanumeric() || is_combining_mark(*c)).map(|c| Letter { c, from, to }));
+        decompose_compatible(c, |part| {
+            let small = part.to_lowercase().filter(|c| c.is_alphanumeric() || is_combining_mark(*c));
+            letters.extend(small.map(|c| Letter { c, from, to }));
+        });
     }
 }
 
