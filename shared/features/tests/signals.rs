@@ -217,7 +217,6 @@ fn names_towns_and_foreign_words_do_not_count() {
     for (text, expected) in [
         ("a negro", 1),
         ("Cafe Negro and a negro", 1),
-        ("cafe n e g r o", 1),
         ("Sc.unt horpe c.u.n.t", 1),
         ("scunthorpe.example is fine", 0),
         ("https://www.scunthorpe.example/visit", 0),
