@@ -27,6 +27,8 @@ TARGETS = {
     "policies": ("features", "policies::fuzz_policies"),
     "conditions": ("features", "conditions::fuzz_conditions"),
     "expressions": ("features", "conditions::fuzz_expressions"),
+    "banks": ("features", "banks::fuzz_banks"),
+    "patterns": ("features", "banks::fuzz_patterns"),
     "texts": ("features", "texts::fuzz_texts"),
     "animations": ("opinion", "fuzz_animations"),
     "batches": ("runtime", "fuzz_batches"),
@@ -38,7 +40,7 @@ FLAGS = (
     " -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-sanitizer-coverage-stack-depth"
 )
 # Seeds that stand elsewhere in the tree.
-SEEDS = {"policies": ["shared/domain/policies"]}
+SEEDS = {"policies": ["shared/domain/policies"], "banks": ["shared/domain/policies/examples"]}
 CRASHES = ("crash-", "timeout-", "oom-", "leak-")
 PROGRESS_S = 30
 

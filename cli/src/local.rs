@@ -3,6 +3,7 @@
 use crate::Failure;
 use domain::Policy;
 use domain::policy::FALLBACK;
+use features::signals::{Bank, Banks};
 use features::views::Definitions;
 use scoring::{Bundle, Judge, Onnx, TRANSFORMER_FILE, TextModel, VOCABULARY_FILE};
 use std::collections::BTreeMap;
@@ -63,12 +64,34 @@ pub fn policy_source(file: Option<&Path>) -> Result<String, Failure> {
     }
 }
 
+/// The bank in `file`, with its source.
+pub fn bank(file: &Path) -> Result<(Bank, String), Failure> {
+    let source =
+        std::fs::read_to_string(file).map_err(|error| format!("reading the bank `{}`: {error}", file.display()))?;
+    let bank = crate::bank::checked(&source).map_err(|refused| format!("`{}`: {refused}", file.display()))?;
+    Ok((bank, source))
+}
+
+/// The banks in `files`.
+pub fn banks(files: &[PathBuf]) -> Result<Banks, Failure> {
+    let mut banks = BTreeMap::new();
+    for file in files {
+        let (bank, _) = bank(file)?;
+        let name = bank.name().to_owned();
+        if banks.insert(name.clone(), Some(std::sync::Arc::new(bank))).is_some() {
+            return Err(format!("two of the files are a bank `{name}`").into());
+        }
+    }
+    Ok(banks.into_iter().collect())
+}
+
 /// Everything that decides, as the Lambda builds it.
 pub fn judge(policy_file: Option<&Path>) -> Result<Judge, Failure> {
     Ok(Judge {
         model: std::sync::Arc::new(model(None, &onnx()?)?),
         policy: policy(policy_file)?.0,
         definitions: Definitions::bundled()?,
+        banks: Default::default(),
         degraded: Vec::new(),
         policy_assumed: false,
     })

@@ -3,6 +3,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod bank;
 mod blocklist;
 mod calibrate;
 mod card;
@@ -69,6 +70,9 @@ enum Command {
     /// Works on the registry of models and policies.
     #[command(subcommand)]
     Registry(registry_publish::RegistryCommand),
+    /// Works on banks of words, phrases, patterns and images.
+    #[command(subcommand)]
+    Bank(bank::BankCommand),
     /// Works on the list of images that are known.
     #[command(subcommand)]
     Blocklist(blocklist::BlocklistCommand),
@@ -126,6 +130,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Policy(command) => policy::run(&command),
         Command::Features(command) => on_stack(stack, async |stack| features_load::run(&command, &stack).await),
         Command::Registry(command) => on_stack(stack, async |stack| registry_publish::run(&command, &stack).await),
+        Command::Bank(command) => match bank::alone(&command) {
+            Some(done) => done,
+            None => on_stack(stack, async |stack| bank::run(&command, &stack).await),
+        },
         Command::Blocklist(blocklist::BlocklistCommand::Hash { images }) => blocklist::hash(&images),
         Command::Blocklist(command) => on_stack(stack, async |stack| blocklist::run(&command, &stack).await),
         Command::Send(args) => on_stack(stack, async |stack| send::run(&args, &stack).await),

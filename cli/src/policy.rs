@@ -18,6 +18,9 @@ pub enum PolicyCommand {
     Lint {
         /// The policy; otherwise the compiled-in one.
         file: Option<PathBuf>,
+        /// The banks that its rules read, so that one which is missing or over is named. Example: `moderato policy lint my.yaml --bank my.bank`.
+        #[arg(long, value_name = "FILE")]
+        bank: Vec<PathBuf>,
     },
     /// Runs the tests inside a policy and shows each.
     Test {
@@ -40,14 +43,14 @@ pub enum PolicyCommand {
 /// Runs the command: exit code 1 where the policy is found wanting.
 pub fn run(command: &PolicyCommand) -> Result<ExitCode, Failure> {
     match command {
-        PolicyCommand::Lint { file } => lint(file.as_deref()),
+        PolicyCommand::Lint { file, bank } => lint(file.as_deref(), bank),
         PolicyCommand::Test { file } => test(file.as_deref()),
         PolicyCommand::Explain { evidence, policy } => explain(evidence, policy.as_deref()),
         PolicyCommand::Solve(args) => solve::run(args),
     }
 }
 
-fn lint(file: Option<&Path>) -> Result<ExitCode, Failure> {
+fn lint(file: Option<&Path>, banks: &[PathBuf]) -> Result<ExitCode, Failure> {
     let source = local::policy_source(file)?;
     let policy = match Policy::load(&source, &Definitions::bundled()?.schema()) {
         Ok(policy) => policy,
@@ -60,7 +63,8 @@ fn lint(file: Option<&Path>) -> Result<ExitCode, Failure> {
     for id in &uncovered {
         say!("`{id}` decides none of the policy's own tests: add a case that shows what it is for");
     }
-    if uncovered.is_empty() {
+    let banked = lint_banks(&policy, banks)?;
+    if uncovered.is_empty() && banked {
         say!(
             "policy `{}` version {} is fine: {} rules, {} tests, sha256 {}",
             policy.id,
@@ -70,7 +74,28 @@ fn lint(file: Option<&Path>) -> Result<ExitCode, Failure> {
             policy.sha256
         );
     }
-    Ok(ExitCode::from(u8::from(!uncovered.is_empty())))
+    Ok(ExitCode::from(u8::from(!uncovered.is_empty() || !banked)))
+}
+
+/// Whether the banks that the policy reads are there and not over; without files there is nothing to compare with.
+fn lint_banks(policy: &Policy, files: &[PathBuf]) -> Result<bool, Failure> {
+    let banks = local::banks(files)?;
+    let mut fine = true;
+    for name in policy.signals() {
+        match banks.iter().find(|(known, _)| *known == name) {
+            None if files.is_empty() => say!("reads the bank `{name}`, which has to be live (moderato bank list)"),
+            None => {
+                fine = false;
+                say!("reads the bank `{name}`, which none of the files is");
+            }
+            Some((_, Some(bank))) if bank.is_over(crate::registry_publish::now()) => {
+                fine = false;
+                say!("reads the bank `{name}`, which is over and finds nothing: see its `until`");
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(fine)
 }
 
 fn test(file: Option<&Path>) -> Result<ExitCode, Failure> {

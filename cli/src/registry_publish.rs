@@ -6,10 +6,12 @@ use crate::stack::{Stack, soon};
 use crate::terminal::{line, lines, say};
 use crate::{Failure, local};
 use clap::{Args, Subcommand};
-use domain::{ModelRef, Policy, PolicyRef, Timestamp};
+use domain::{ModelRef, Policy, PolicyRef, Timestamp, sha256_hex};
+use features::signals::MAX_BANKS;
 use features::views::Definitions;
 use registry::{Past, Pointer, Publication, Shelf, Standing};
 use scoring::{Bundle, TextModel};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -60,8 +62,9 @@ pub struct RollbackArgs {
     consent: Consent,
 }
 
+/// Whether to ask, and what the history is told.
 #[derive(Debug, Args)]
-struct Consent {
+pub struct Consent {
     /// Does it without asking: for scripts.
     #[arg(long)]
     yes: bool,
@@ -104,6 +107,8 @@ impl Named {
 
 /// More than any pointer has.
 const MAX_POINTER_BYTES: usize = 64 * 1024;
+/// Changed lines of a bank that are shown.
+const MOST_CHANGES: usize = 30;
 /// With fewer digits, a number says how many versions back.
 const LEAST_ID_DIGITS: usize = 6;
 
@@ -114,11 +119,11 @@ pub async fn run(command: &RegistryCommand, stack: &Stack) -> Result<ExitCode, F
     match command {
         RegistryCommand::Publish(args) => {
             let replaced = shelf.standing(soon()).await?;
-            if args.unless_live && live(replaced.as_ref()).is_some() {
+            if args.unless_live && live_of(replaced.as_ref()).is_some() {
                 say!("something is live already; left alone (moderato registry show)");
                 return Ok(ExitCode::SUCCESS);
             }
-            carry_out(publication(args, shelf, replaced).await?, &args.consent, shelf, ask).await
+            carry_out(publication(args, shelf, replaced, BTreeMap::new()).await?, &args.consent, shelf, ask).await
         }
         RegistryCommand::Rollback(args) => {
             let replaced = shelf.standing(soon()).await?;
@@ -142,32 +147,53 @@ pub async fn run(command: &RegistryCommand, stack: &Stack) -> Result<ExitCode, F
     }
 }
 
+/// What becomes of a bank.
+pub enum Change {
+    /// This file takes its place.
+    To(String),
+    /// It goes.
+    Gone,
+}
+
 /// What would become live, and what that changes.
-struct Plan {
+pub struct Plan {
     replaced: Option<Standing>,
     publication: Publication,
     /// What has to be in the bucket first.
     bundle: Option<Bundle>,
     source: Option<String>,
+    banks: Vec<String>,
     /// The difference, for people.
     told: Vec<String>,
 }
 
 impl Plan {
+    /// The difference, for people.
+    #[cfg(test)]
+    pub fn told(&self) -> &[String] {
+        &self.told
+    }
+
     fn changes(&self) -> bool {
-        live(self.replaced.as_ref()).is_none_or(|live| live.digests() != self.publication.digests())
+        live_of(self.replaced.as_ref()).is_none_or(|live| live.digests() != self.publication.digests())
     }
 }
 
-fn live(standing: Option<&Standing>) -> Option<&Publication> {
+/// What is live, where that can be read.
+pub fn live_of(standing: Option<&Standing>) -> Option<&Publication> {
     Some(&standing?.version.as_ref().ok()?.publication)
 }
 
 /// Checks what is named, and what stays. Nothing is written.
-async fn publication(args: &PublishArgs, shelf: Shelf<'_>, replaced: Option<Standing>) -> Result<Plan, Failure> {
+async fn publication(
+    args: &PublishArgs,
+    shelf: Shelf<'_>,
+    replaced: Option<Standing>,
+    changes: BTreeMap<String, Change>,
+) -> Result<Plan, Failure> {
     let schema = Definitions::bundled()?.schema();
     let onnx = local::onnx()?;
-    let before = live(replaced.as_ref()).cloned();
+    let before = live_of(replaced.as_ref()).cloned();
     if let Some(Err(why)) = replaced.as_ref().map(|standing| &standing.version)
         && (args.model.is_none() || args.policy.is_none())
     {
@@ -207,9 +233,79 @@ async fn publication(args: &PublishArgs, shelf: Shelf<'_>, replaced: Option<Stan
         }
     };
     told.extend(compared(shelf, before.as_ref(), &model, &policy).await?);
-    let pointer = Pointer { schema: "live/1".to_owned(), model, policy: PolicyRef::of(&policy) };
+    let standing = before.map(|before| before.pointer.banks).unwrap_or_default();
+    let (banks, sources) = banked(shelf, &standing, changes, &mut told).await?;
+    reads_known_banks(&policy, &banks)?;
+    let pointer = Pointer { schema: "live/1".to_owned(), model, policy: PolicyRef::of(&policy), banks };
     let publication = Publication::new(pointer, replaced.as_ref(), args.consent.said(), now());
-    Ok(Plan { replaced, publication, bundle, source, told })
+    Ok(Plan { replaced, publication, bundle, source, banks: sources, told })
+}
+
+/// A plan that changes banks alone; where nothing is live, the bundled model and policy become live with them.
+pub async fn changed(shelf: Shelf<'_>, changes: BTreeMap<String, Change>, consent: &Consent) -> Result<Plan, Failure> {
+    let replaced = shelf.standing(soon()).await?;
+    let Consent { yes, dry_run, by, why } = consent;
+    let consent = Consent { yes: *yes, dry_run: *dry_run, by: by.clone(), why: why.clone() };
+    let args = PublishArgs { model: None, policy: None, unless_live: false, consent };
+    publication(&args, shelf, replaced, changes).await
+}
+
+/// The banks that would be live, those of them that have to be put there first, and what changes.
+async fn banked(
+    shelf: Shelf<'_>,
+    standing: &BTreeMap<String, String>,
+    changes: BTreeMap<String, Change>,
+    told: &mut Vec<String>,
+) -> Result<(BTreeMap<String, String>, Vec<String>), Failure> {
+    let (mut banks, mut sources) = (standing.clone(), Vec::new());
+    for (name, change) in changes {
+        match change {
+            Change::Gone => {
+                banks.remove(&name);
+                told.push(line(&format!("bank    {name} goes")));
+            }
+            Change::To(source) => {
+                let digest = sha256_hex(source.as_bytes());
+                let was = match standing.get(&name) {
+                    Some(digest) => shelf.bank(digest, soon()).await.ok().map(|(_, source)| source),
+                    None => None,
+                };
+                let short = |digest: &str| digest.get(..12).unwrap_or(digest).to_owned();
+                let from = standing.get(&name).map(|was| format!("{} -> ", short(was))).unwrap_or_default();
+                told.push(line(&format!("bank    {name} {from}{}", short(&digest))));
+                let lines = crate::bank::difference(was.as_deref(), &source);
+                told.extend(lines.iter().take(MOST_CHANGES).map(|change| line(&format!("        {change}"))));
+                if lines.len() > MOST_CHANGES {
+                    told.push(format!("        and {} lines more", lines.len() - MOST_CHANGES));
+                }
+                banks.insert(name, digest);
+                sources.push(source);
+            }
+        }
+    }
+    if banks.len() > MAX_BANKS {
+        return Err(format!(
+            "{MAX_BANKS} banks at most are live at once: take one away with `moderato bank remove NAME`"
+        )
+        .into());
+    }
+    Ok((banks, sources))
+}
+
+/// A policy that reads a bank which is not there would send every post to review.
+fn reads_known_banks(policy: &Policy, banks: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let unknown: Vec<_> = policy.signals().into_iter().filter(|bank| !banks.contains_key(*bank)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<_> = banks.keys().map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(line(&format!(
+        "the policy `{}` reads `signal.{}`, and there is no such bank in the registry; there are: {known}; publish it first with `moderato bank publish FILE`",
+        policy.id,
+        unknown.join("`, `signal.")
+    ))
+    .into())
 }
 
 /// Finds a version, and checks that it can be loaded still. Nothing is written.
@@ -222,11 +318,20 @@ async fn return_to(args: &RollbackArgs, shelf: Shelf<'_>, replaced: Option<Stand
     let model = shelf.model(&local::onnx()?, &model.sha256, soon()).await.map_err(|why| gone("model", why))?;
     let policy = shelf.policy(&schema, &policy.sha256, soon()).await.map_err(|why| gone("policy", why))?;
     let mut told = vec![told_version("back to", &version.id, &version.publication)];
-    told.extend(compared(shelf, live(replaced.as_ref()), model.identity(), &policy).await?);
+    told.extend(compared(shelf, live_of(replaced.as_ref()), model.identity(), &policy).await?);
+    let standing = live_of(replaced.as_ref()).map(|before| before.pointer.banks.clone()).unwrap_or_default();
+    for (name, digest) in &version.publication.pointer.banks {
+        shelf.bank(digest, soon()).await.map_err(|why| gone("bank", format!("`{name}`: {why}")))?;
+        if standing.get(name) != Some(digest) {
+            told.push(line(&format!("bank    {name} {}", digest.get(..12).unwrap_or(digest))));
+        }
+    }
+    let lost = standing.keys().filter(|name| !version.publication.pointer.banks.contains_key(*name));
+    told.extend(lost.map(|name| line(&format!("bank    {name} goes"))));
     let (by, why) = args.consent.said();
     let why = why.or_else(|| Some(format!("back to {}", version.id)));
     let publication = Publication::new(version.publication.pointer, replaced.as_ref(), (by, why), now());
-    Ok(Plan { replaced, publication, bundle: None, source: None, told })
+    Ok(Plan { replaced, publication, bundle: None, source: None, banks: Vec::new(), told })
 }
 
 /// The version that is meant by an id or a number.
@@ -287,7 +392,7 @@ async fn compared(
 }
 
 /// Shows the plan, asks, and does it. Exit code 1 where the answer is no.
-async fn carry_out(
+pub async fn carry_out(
     plan: Plan,
     consent: &Consent,
     shelf: Shelf<'_>,
@@ -314,6 +419,9 @@ async fn carry_out(
     if let Some(source) = &plan.source {
         mended += usize::from(shelf.put_policy(source, soon()).await?);
     }
+    for source in &plan.banks {
+        mended += usize::from(shelf.put_bank(source, soon()).await?);
+    }
     if !plan.changes() {
         if mended > 0 {
             say!("{mended} of its objects were missing or damaged in the bucket, and are there again");
@@ -324,10 +432,14 @@ async fn carry_out(
     let Pointer { model, policy, .. } = &plan.publication.pointer;
     say!("live: model {}@{} ({})", line(&model.name), line(&model.version), model.sha256);
     say!("live: policy {}@{} ({})", line(&policy.id), line(&policy.version), policy.sha256);
+    for (name, digest) in &plan.publication.pointer.banks {
+        say!("live: bank {} ({digest})", line(name));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask() -> Result<bool, Failure> {
+/// Asks whoever sits there.
+pub fn ask() -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err("nothing was written: this is no terminal, so say `--yes` if it is wanted".into());
     }
@@ -378,7 +490,8 @@ impl Consent {
     }
 }
 
-fn now() -> Timestamp {
+/// Now.
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
@@ -423,7 +536,7 @@ mod tests {
             match command(arguments) {
                 RegistryCommand::Publish(args) => {
                     let replaced = self.shelf().standing(soon()).await?;
-                    Ok((publication(&args, self.shelf(), replaced).await?, args.consent))
+                    Ok((publication(&args, self.shelf(), replaced, BTreeMap::new()).await?, args.consent))
                 }
                 RegistryCommand::Rollback(args) => {
                     let replaced = self.shelf().standing(soon()).await?;
@@ -520,6 +633,17 @@ mod tests {
         assert!(plan.told.iter().any(|told| told.starts_with("policy  default@") && told.contains(" -> ours@")));
         carry_out(plan, &consent, world.shelf(), || Ok(true)).await.unwrap();
         assert_eq!(world.names().await, names("minilm-cascade", "ours"));
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_reads_a_bank_which_is_not_there_is_refused_and_says_what_there_is() {
+        let world = World::new();
+        let path = world.folder.path().join("signals.yaml");
+        std::fs::write(&path, include_str!("../../shared/domain/policies/examples/signals.yaml")).unwrap();
+        let refused =
+            world.run(&["publish", "--policy", path.to_str().unwrap(), "--yes"]).await.unwrap_err().to_string();
+        assert!(refused.contains("signal.campaign") && refused.contains("moderato bank publish"), "{refused}");
+        assert_eq!(world.everything().await, []);
     }
 
     #[tokio::test]

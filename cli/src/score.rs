@@ -23,11 +23,15 @@ pub struct ScoreArgs {
     /// Decides by this policy instead of the compiled-in one.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Searches posts with this bank, so that rules can read `signal.NAME`; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    bank: Vec<PathBuf>,
 }
 
 /// Runs the command: exit code 0, or 1 where a line was no post.
 pub fn run(args: &ScoreArgs) -> Result<ExitCode, Failure> {
-    let judge = local::judge(args.policy.as_deref())?;
+    let mut judge = local::judge(args.policy.as_deref())?;
+    judge.banks = local::banks(&args.bank)?;
     let explain = if args.explain { Explain::Always } else { Explain::AboveApprove };
     // A panic is the answer of its own line; what it says may quote the post.
     std::panic::set_hook(Box::new(|info| {

@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("features", &["domain"]),
     ("scoring", &["domain", "features"]),
     ("store", &["domain", "features"]),
-    ("registry", &["domain", "scoring", "store"]),
+    ("registry", &["domain", "features", "scoring", "store"]),
     ("runtime", &[]),
     ("opinion", &["domain", "features", "scoring"]),
     ("service", &["domain", "features", "registry", "runtime", "scoring", "store"]),

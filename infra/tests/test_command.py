@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import time
 import uuid
 
 from conftest import CALM, moderato
@@ -140,6 +141,54 @@ def test_what_is_published_is_had_back(published, tmp_path):
     history = moderato(published, "registry", "history").splitlines()
     assert history[0].startswith("live") and "back to" in history[0]
     assert "policy ours@" in history[1] and history[1].endswith("by test: to be had back")
+
+
+def test_a_word_is_added_to_a_bank_and_taken_out(published, tmp_path):
+    """What a newcomer does: the example policy and a bank, a word in, the next post stopped; the word out, the next post passes."""
+    word = f"zorbl{uuid.uuid4().hex[:6].translate(str.maketrans('0123456789', 'ghijklmnop'))}"
+
+    def decided() -> dict:
+        path, (post,) = posts(tmp_path, [f"Good morning {' '.join(word)} and all"])
+        moderato(published, "send", str(path))
+        return json.loads(moderato(published, "show", post))
+
+    def becomes(decision: str) -> dict:
+        """The decision on a new post, within a minute and a half."""
+        found = {}
+
+        def decides() -> bool:
+            time.sleep(2)
+            found.update(decided())
+            return found["decision"] == decision
+
+        published.wait_until(decides, 90)
+        return found
+
+    policy = ROOT / "shared/domain/policies/examples/signals.yaml"
+    refused = moderato(published, "registry", "publish", "--policy", str(policy), "--yes", expect=2)
+    assert refused == ""
+    head = ("--owner", "test", "--purpose", "a word of today", "--yes", "--by", "test")
+    moderato(published, "bank", "add", "campaign", "frazzle", *head)
+    moderato(published, "registry", "publish", "--policy", str(policy), "--yes")
+    try:
+        assert becomes("approve")["policy"]["id"] == "signals-example"
+        assert f"+ [words] {word}" in moderato(published, "bank", "add", "campaign", word, "--yes")
+        record = becomes("hide")
+        assert record["decided_by"] == "rule" and record["signals"]["campaign"]["found"] == 1
+        assert word not in json.dumps(record)
+        assert "campaign@" in moderato(published, "bank", "list")
+        assert word in moderato(published, "bank", "list", "campaign")
+        # A bank that does not pass its own examples is refused, with the line.
+        moderato(published, "bank", "add", "campaign", "--as", "misses", "bread", "--yes")
+        done = subprocess.run(
+            [str(MODERATO), "bank", "add", "campaign", "bread", "--yes"], env=published.environment(), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2 and "line " in done.stderr and "has to miss" in done.stderr
+        moderato(published, "bank", "remove", "campaign", word, "--yes")
+        becomes("approve")
+    finally:
+        moderato(published, "registry", "publish", "--policy", "bundled", "--yes")
+        moderato(published, "bank", "remove", "campaign", "--yes")
 
 
 def test_what_others_wrote_drives_no_terminal(published):

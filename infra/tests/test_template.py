@@ -27,6 +27,7 @@ GRANTS = {
         "dynamodb:PutItem": ["DecisionsTable.Arn"],  # what settles a conflict of content takes the place of a machine's decision
         "sqs:SendMessage": ["ActionsQueue.Arn", "EscalationsQueue.Arn", "PostsQueue.Arn", "TasksQueue.Arn"],  # posts: parts of long lists
         "s3:GetObject": [
+            "${ArtifactsBucket.Arn}/banks/*",
             "${ArtifactsBucket.Arn}/content/*",
             "${ArtifactsBucket.Arn}/intake/*",
             "${ArtifactsBucket.Arn}/models/*",
@@ -53,6 +54,7 @@ GRANTS = {
         "sqs:SendMessage": ["ActionsQueue.Arn", "EscalationsQueue.Arn", "TasksQueue.Arn"],
         "sagemaker:InvokeEndpoint": [f"arn:${{AWS::Partition}}:sagemaker:{HERE}:endpoint/${{Name}}"],  # where there is one
         "s3:GetObject": [
+            "${ArtifactsBucket.Arn}/banks/*",
             "${ArtifactsBucket.Arn}/blocklists/*",
             "${ArtifactsBucket.Arn}/content/*",
             "${ArtifactsBucket.Arn}/intake/*",

@@ -4,13 +4,15 @@ use crate::consult::Without;
 use domain::policy::Decision;
 use domain::{
     Availability, Consulted, DecisionRecord, Evidence, Explanation, ImageRecord, ModelRef, Region, Score, ScoreState,
-    Setting, Timestamp, View, decide,
+    Setting, SignalRecord, Timestamp, View, decide,
 };
+use features::signals::{as_evidence, merged};
 use opinion::images::{BlockList, ImageError};
 use opinion::protocol::Outcome;
 use opinion::{Answer, Line, Seen, TextOpinion};
 use runtime::planted::planted;
 use scoring::Judge;
+use std::collections::BTreeMap;
 
 /// The harm that images are looked at for besides what is written in them.
 const NUDITY: &str = "nudity";
@@ -49,6 +51,7 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
     let mut lines: &[Line] = &[];
     let mut spans: Option<&TextOpinion> = None;
     let mut without = answer.as_ref().err().copied();
+    let mut signals = before.signals.clone();
     if let Ok(answer) = &answer {
         // What is written in a picture is in the post's language, as far as anybody said: one that is not learned cannot be read.
         let lang = Some(before.post.lang.as_str()).filter(|lang| !lang.is_empty());
@@ -100,6 +103,10 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
             evidence.scores.insert(NUDITY.to_owned(), nudity);
         }
         images = seen.iter().map(|seen| image_record(seen, block_list)).collect();
+        if !unasked.is_empty() {
+            signals = merged(&signals, searched(judge, &in_order(answer, unasked), now));
+            evidence.signals = as_evidence(&signals);
+        }
         if images.iter().any(|image| image.error.as_deref() != Some("not_asked")) {
             let blind = images.iter().any(|image| image.error.is_some());
             evidence.media = if blind { Availability::Unavailable } else { Availability::Available };
@@ -121,6 +128,10 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
     };
     let mut record = written(judge, before, &evidence, model, now);
     record.images = images;
+    if record.decision == Decision::Approve {
+        signals.values_mut().for_each(|signal| signal.matches.clear());
+    }
+    record.signals = signals;
     record.second_opinion = judge.policy.second_opinion.as_ref().map(|wanted| Consulted {
         by: wanted.by,
         state: if without.is_some() { ScoreState::Unavailable } else { ScoreState::Ok },
@@ -144,6 +155,27 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
     record.explanation = explanation(&record, before, spans, lines);
     record.cost_usd_micro = service::prices::rounded(before.cost_usd_micro + cost_usd_micro);
     record
+}
+
+/// What stands of the banks in the post's images: in their lines, each by itself and all together, and by their hashes. In whatever language:
+/// a listed word needs no model.
+fn searched(judge: &Judge, seen: &[Result<&Seen, &'static str>], now: Timestamp) -> BTreeMap<String, SignalRecord> {
+    let mut search = judge.banks.search(now);
+    for (place, seen) in seen.iter().enumerate().map(|(place, seen)| (place_of(place), seen)) {
+        let Ok(seen) = seen else {
+            search.unseen_image();
+            continue;
+        };
+        for line in &seen.lines {
+            search.text(View::Ocr(place), &line.text, Some(region(place, line).bounds));
+        }
+        if seen.lines.len() > 1 {
+            let all: Vec<&str> = seen.lines.iter().map(|line| line.text.as_str()).collect();
+            search.text(View::Ocr(place), &all.join("\n"), None);
+        }
+        search.image(View::Image(place), seen.pdq.as_ref().and_then(|hash| hash.parse().ok()).as_ref());
+    }
+    search.done()
 }
 
 /// What was seen in each of the post's media, or why not.

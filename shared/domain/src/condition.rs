@@ -5,12 +5,12 @@
 //! on purpose: a rule that may look at a score could soften when the score rises (law 5). Rules name a least score
 //! with `at_least` instead, which can only add.
 
-use crate::{Availability, Evidence, FeatureState, FeatureValue};
+use crate::{Availability, Evidence, FeatureState, FeatureValue, Signal};
 use cel::{
     Context, Env, Program, Value,
     common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 /// CEL's standard functions; building them costs more than evaluating a condition, so once.
@@ -81,12 +81,18 @@ const POST_FACTS: [(&str, Type); 5] = [
 /// What conditions may look at of attached media, as `media.NAME`; unavailable where the media could not be looked at.
 const MEDIA_FACTS: [(&str, Type); 1] = [("blocked", Type::Int)];
 
+/// Conditions write `signal.BANK`: how many entries of that bank were found in the post.
+const SIGNAL: &str = "signal";
+
 impl Schema {
     fn kind(&self, view: &str, name: &str) -> Option<Type> {
         if view == "post"
             && let Some((_, kind)) = POST_FACTS.iter().find(|(fact, _)| *fact == name)
         {
             return Some(*kind);
+        }
+        if view == SIGNAL {
+            return Some(Type::Int);
         }
         if view == "media"
             && let Some((_, kind)) = MEDIA_FACTS.iter().find(|(fact, _)| *fact == name)
@@ -102,7 +108,8 @@ impl Schema {
         let facts = POST_FACTS.iter().map(|(name, _)| format!("post.{name}"));
         let media = MEDIA_FACTS.iter().map(|(name, _)| format!("media.{name}"));
         let features = self.features.iter().map(|(name, feature)| format!("{}.{name}", feature.view));
-        let mut names: Vec<_> = facts.chain(media).chain(features).collect();
+        let signals = std::iter::once(format!("{SIGNAL}.BANK"));
+        let mut names: Vec<_> = facts.chain(media).chain(features).chain(signals).collect();
         names.sort();
         names
     }
@@ -128,6 +135,11 @@ pub enum ConditionError {
     /// A score was looked at.
     #[error("looks at a score; name the least score with `at_least` instead, so that a higher score never softens")]
     Score,
+    /// A signal where more of it could make the condition fail.
+    #[error(
+        "uses `signal.{0}` where more matches could make it fail: write `signal.{0} >= 1`, joined by `&&` or `||` alone"
+    )]
+    Signal(String),
     /// A macro such as `all`, `exists` or `map`, or another part of CEL that is not taken.
     #[error("uses {0}, which conditions do not have")]
     NotTaken(String),
@@ -156,6 +168,7 @@ pub enum Held {
 pub struct Condition {
     program: Program,
     features: Vec<(String, FeatureSchema)>,
+    signals: Vec<String>,
     media: bool,
     /// Texts that it compares with.
     literals: Vec<String>,
@@ -182,10 +195,18 @@ impl Condition {
             .map_err(|error| {
                 ConditionError::Syntax(error.to_string().lines().next().unwrap_or("unreadable").trim().to_owned())
             })?;
-        let mut checker = Checker { schema, features: BTreeMap::new(), media: false, literals: Vec::new() };
+        let mut checker =
+            Checker { schema, features: BTreeMap::new(), signals: BTreeSet::new(), media: false, literals: Vec::new() };
         checker.expect(program.expression(), Type::Bool)?;
-        let features = checker.features.into_iter().collect();
-        Ok(Self { program, features, media: checker.media, literals: checker.literals })
+        rises(program.expression())?;
+        let Checker { features, signals, media, literals, .. } = checker;
+        let (features, signals) = (features.into_iter().collect(), signals.into_iter().collect());
+        Ok(Self { program, features, signals, media, literals })
+    }
+
+    /// The banks whose signals it looks at.
+    pub fn signals(&self) -> impl Iterator<Item = &str> {
+        self.signals.iter().map(String::as_str)
     }
 
     /// Evaluates the condition. Total: what cannot be evaluated is [`Held::Unavailable`].
@@ -227,15 +248,77 @@ impl Condition {
         if !unavailable.is_empty() {
             return Held::Unavailable(unavailable);
         }
+        // A bank that nobody looked in, or that was not there, may have found anything.
+        let signal = |name: &String| evidence.signals.get(name).copied().unwrap_or(Signal::UNAVAILABLE);
+        let partial: Vec<&String> = self.signals.iter().filter(|name| signal(name).partial).collect();
+        let found = |most: bool| -> HashMap<String, Value> {
+            let count =
+                |name| if most && signal(name).partial { i64::from(u32::MAX) } else { i64::from(signal(name).found) };
+            self.signals.iter().map(|name| (name.clone(), Value::Int(count(name)))).collect()
+        };
+        // INVARIANT: more matches never make a condition fail (`rises`). So what holds for the fewest that there are holds, and what does
+        // not hold for the most does not.
+        match self.execute(&views, found(false)) {
+            Held::No if !partial.is_empty() => match self.execute(&views, found(true)) {
+                Held::Yes => Held::Unavailable(partial.into_iter().map(|name| format!("{SIGNAL}.{name}")).collect()),
+                held => held,
+            },
+            held => held,
+        }
+    }
+
+    fn execute(&self, views: &HashMap<&str, HashMap<String, Value>>, signals: HashMap<String, Value>) -> Held {
         let mut context = Context::with_env(Arc::clone(&STANDARD));
         for (view, values) in views {
-            context.add_variable_from_value(view, values);
+            context.add_variable_from_value(*view, values.clone());
+        }
+        if !signals.is_empty() {
+            context.add_variable_from_value(SIGNAL, signals);
         }
         match self.program.execute(&context) {
             Ok(Value::Bool(true)) => Held::Yes,
             Ok(Value::Bool(false)) => Held::No,
             _ => Held::Unavailable(Vec::new()),
         }
+    }
+}
+
+/// Refuses a condition that more matches of a signal could make fail (laws 5 and 10): a signal, or several added, is compared with a number
+/// that it has to reach, and what compares is joined by `&&` and `||`.
+fn rises(expr: &IdedExpr) -> Result<(), ConditionError> {
+    let Some(name) = a_signal(expr) else { return Ok(()) };
+    if let Expr::Call(call) = &expr.expr {
+        match (call.func_name.as_str(), call.args.as_slice()) {
+            (operators::LOGICAL_AND | operators::LOGICAL_OR, operands) => return operands.iter().try_for_each(rises),
+            (operators::GREATER | operators::GREATER_EQUALS, [sum, bound])
+            | (operators::LESS | operators::LESS_EQUALS, [bound, sum])
+                if is_sum(sum) && matches!(&bound.expr, Expr::Literal(_)) =>
+            {
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+    Err(ConditionError::Signal(name))
+}
+
+fn is_sum(expr: &IdedExpr) -> bool {
+    match &expr.expr {
+        Expr::Select(_) => a_signal(expr).is_some(),
+        Expr::Call(call) => call.func_name == operators::ADD && call.args.iter().all(is_sum),
+        _ => false,
+    }
+}
+
+/// A signal that an expression looks at.
+fn a_signal(expr: &IdedExpr) -> Option<String> {
+    match &expr.expr {
+        Expr::Select(select) if matches!(&select.operand.expr, Expr::Ident(view) if view == SIGNAL) => {
+            Some(select.field.clone())
+        }
+        Expr::Call(call) => call.target.iter().map(AsRef::as_ref).chain(&call.args).find_map(a_signal),
+        Expr::List(list) => list.elements.iter().find_map(a_signal),
+        _ => None,
     }
 }
 
@@ -279,6 +362,7 @@ fn depth(source: &str) -> usize {
 struct Checker<'a> {
     schema: &'a Schema,
     features: BTreeMap<String, FeatureSchema>,
+    signals: BTreeSet<String>,
     media: bool,
     literals: Vec<String>,
 }
@@ -325,6 +409,9 @@ impl Checker<'_> {
             return Err(ConditionError::Score);
         }
         let kind = self.schema.kind(view, name).ok_or_else(|| self.unknown(format!("{view}.{name}")))?;
+        if view == SIGNAL {
+            self.signals.insert(name.to_owned());
+        }
         self.media |= view == "media" && MEDIA_FACTS.iter().any(|(fact, _)| *fact == name);
         if let Some(feature) = self.schema.features.get(name).filter(|feature| feature.view == view) {
             self.features.insert(name.to_owned(), feature.clone());

@@ -20,6 +20,8 @@ pub struct Evidence {
     pub media: Availability,
     /// Attached images that are on the block list: what conditions read as `media.blocked`.
     pub blocked_media: u32,
+    /// What banks of signals found, by bank: what conditions read as `signal.BANK`. A bank that nobody looked in does not stand here.
+    pub signals: BTreeMap<String, Signal>,
     /// Whether a person decided an earlier revision of this post.
     pub verdict_before: VerdictBefore,
     /// Whether the second opinion that the policy asks for was had; `none` where none is asked for, or it is not due yet.
@@ -43,6 +45,7 @@ impl Evidence {
             features: BTreeMap::new(),
             media: Availability::None,
             blocked_media: 0,
+            signals: BTreeMap::new(),
             verdict_before: VerdictBefore::No,
             second_opinion: Availability::None,
             content_unread: false,
@@ -50,6 +53,20 @@ impl Evidence {
             policy_assumed: false,
         }
     }
+}
+
+/// What a bank of signals found in a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Signal {
+    /// How many of its entries, each counted once.
+    pub found: u32,
+    /// `true` where a part of the post, or the bank itself, could not be had: there may be more.
+    pub partial: bool,
+}
+
+impl Signal {
+    /// The signal of a bank that could not be had.
+    pub const UNAVAILABLE: Self = Self { found: 0, partial: true };
 }
 
 /// What the event said about the post, besides its content.

@@ -22,8 +22,8 @@ pub use content::{Settlement, digested, is_repeat, settle};
 pub use decide::{Considered, DecidedBy, Judgement, Outcome, Reason, consider, decide};
 pub use escalation::Escalation;
 pub use evidence::{
-    Availability, Evidence, FeatureState, FeatureValue, FeatureValues, PostFacts, Score, ScoreState, VerdictBefore,
-    View,
+    Availability, Evidence, FeatureState, FeatureValue, FeatureValues, PostFacts, Score, ScoreState, Signal,
+    VerdictBefore, View,
 };
 pub use id::{AuthorId, Harm, IdError, MAX_ID_BYTES, PostId, Revision, decision_id, sha256_hex};
 pub use keyed::{DigestKey, DigestKeyError, KEYED_DIGEST_BYTES, KeyedDigest, keyed_hex};
@@ -31,8 +31,8 @@ pub use policy::{Adviser, Decision, Policy, PolicyError, SecondOpinion};
 pub use post::{About, MAX_POST_BYTES, Media, Post, PostError, PostErrorKind};
 pub use record::{
     ActionKind, ActionRequest, CONTENT_NOTE, Consulted, ContentRecord, DecisionRecord, Explanation, FIELD_NOTE,
-    FeatureRecord, ImageRecord, ModelRef, Owed, PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting, Source,
-    Span, UNDECIDABLE_NOTE, is_note,
+    FeatureRecord, ImageRecord, ModelRef, Owed, PolicyRef, Region, Review, ReviewTask, ScoreRecord, Setting,
+    SignalMatch, SignalRecord, Source, Span, UNDECIDABLE_NOTE, Unsearched, is_note,
 };
 pub use timestamp::{Timestamp, TimestampError};
 pub use tombstone::{TOMBSTONE_DAYS, Tombstone};

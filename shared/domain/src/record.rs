@@ -3,7 +3,7 @@
 use crate::policy::{Adviser, Decision, Policy};
 use crate::{
     AuthorId, Availability, DecidedBy, Evidence, FeatureState, FeatureValues, Harm, Judgement, PostFacts, PostId,
-    Reason, Revision, Score, ScoreState, Timestamp, VerdictBefore, View, decision_id,
+    Reason, Revision, Score, ScoreState, Signal, Timestamp, VerdictBefore, View, decision_id,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +47,9 @@ pub struct DecisionRecord {
     /// What was seen in attached images, in their order; empty where nobody looked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageRecord>,
+    /// What banks of signals found, by bank; empty where none is live.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signals: BTreeMap<String, SignalRecord>,
     /// Whether a person decided an earlier revision.
     #[serde(default, skip_serializing_if = "is_default")]
     pub verdict_before: VerdictBefore,
@@ -154,6 +157,70 @@ pub struct ImageRecord {
     /// The entry of the block list that it is a near duplicate of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+}
+
+/// What a bank of signals found. Of one that found nothing, nothing but its name stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SignalRecord {
+    /// How many of its entries were found, each counted once.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub found: u32,
+    /// What could not be had, so that there may be more; empty on a good day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<Unsearched>,
+    /// The first digits of the digest of the bank that found something.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// At most five of the entries, with a place each; none where the post is approved, unless asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<SignalMatch>,
+}
+
+/// What a bank was not searched for, or in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsearched {
+    /// The bank itself could not be had.
+    Bank,
+    /// A text of the post could not be read, or not to its end.
+    Text,
+    /// An image of the post was not looked at, or not yet.
+    Images,
+}
+
+/// An entry of a bank and where in the post it was found: never what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalMatch {
+    /// The line of the bank's file, in the version that the record names.
+    pub line: u32,
+    /// What of the post it was found in; absent for the text.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub view: View,
+    /// First code point in the text of that view, or of the line of text in an image; 0 for an image.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub start: usize,
+    /// One past the last; 0 for an image.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub end: usize,
+    /// Left, top, right and bottom of the box around the line of text, in pixels, where it stands in an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<[u32; 4]>,
+    /// What the bank's author calls the entry, where the bank says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl From<&SignalRecord> for Signal {
+    fn from(record: &SignalRecord) -> Self {
+        Self { found: record.found, partial: !record.partial.is_empty() }
+    }
+}
+
+impl From<&Signal> for SignalRecord {
+    fn from(signal: &Signal) -> Self {
+        let partial = if signal.partial { vec![Unsearched::Bank] } else { Vec::new() };
+        Self { found: signal.found, partial, ..Self::default() }
+    }
 }
 
 /// A score as it is kept.
@@ -407,6 +474,7 @@ impl DecisionRecord {
             post: evidence.post.clone(),
             media: evidence.media,
             images: Vec::new(),
+            signals: evidence.signals.iter().map(|(bank, signal)| (bank.clone(), signal.into())).collect(),
             verdict_before: evidence.verdict_before,
             second_opinion: None,
             explanation: None,
@@ -440,6 +508,7 @@ impl DecisionRecord {
             media: self.media,
             blocked_media: u32::try_from(self.images.iter().filter(|image| image.blocked.is_some()).count())
                 .unwrap_or(u32::MAX),
+            signals: self.signals.iter().map(|(bank, signal)| (bank.clone(), signal.into())).collect(),
             verdict_before: self.verdict_before,
             second_opinion: match &self.second_opinion {
                 None => Availability::None,

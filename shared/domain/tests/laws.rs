@@ -42,6 +42,12 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         prop_oneof![Just(Availability::None), Just(Availability::Available), Just(Availability::Unavailable)];
     let second_opinion =
         prop_oneof![Just(Availability::None), Just(Availability::Available), Just(Availability::Unavailable)];
+    let signal = (0u32..4, any::<bool>()).prop_map(|(found, partial)| Signal { found, partial });
+    let signals = proptest::collection::btree_map(
+        proptest::sample::select(vec!["slurs", "codes"]).prop_map(str::to_owned),
+        signal,
+        0..3,
+    );
     let verdict = prop_oneof![Just(VerdictBefore::No), Just(VerdictBefore::Yes), Just(VerdictBefore::Unavailable)];
     let conflict = prop_oneof![Just(Decision::Approve), Just(Decision::Review), Just(Decision::Hide)];
     let names = proptest::sample::select(vec!["prior_violations", "account_age_days", "verified", "reports"]);
@@ -51,7 +57,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         availability,
         verdict,
         (0u32..3, any::<bool>(), 1u64..4),
-        (0u32..2, second_opinion),
+        (0u32..2, second_opinion, signals),
         (any::<bool>(), proptest::option::weighted(0.2, conflict), any::<bool>()),
     )
         .prop_map(
@@ -61,7 +67,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 media,
                 verdict_before,
                 (media_count, is_reply, revision),
-                (blocked_media, second_opinion),
+                (blocked_media, second_opinion, signals),
                 (content_unread, conflict, policy_assumed),
             )| Evidence {
                 revision: Revision::try_from(revision).unwrap(),
@@ -70,6 +76,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 features,
                 media,
                 blocked_media,
+                signals,
                 verdict_before,
                 second_opinion,
                 content_unread,
@@ -80,12 +87,14 @@ fn evidence() -> impl Strategy<Value = Evidence> {
 }
 
 /// Rules of every kind, hiding ones and ones that fail while they are evaluated included.
-const RULES: [&str; 6] = [
+const RULES: [&str; 8] = [
     "{id: a, harm: hate, reason: r, when: user.prior_violations >= 3, at_least: {hate: 0.2}, decision: review, lane: elevated}",
     "{id: b, harm: hate, reason: r, when: 'post.reports >= 5', decision: hide, lane: urgent, if_unavailable: ignore}",
     "{id: c, harm: hate, reason: r, when: user.account_age_days < 7 && user.prior_violations >= 1, decision: review, lane: standard}",
     "{id: d, harm: hate, reason: r, when: 100 / post.media_count > 60, decision: review, lane: standard}",
     "{id: e, harm: hate, reason: r, when: user.verified || post.is_reply, at_least: {hate: 0.5}, decision: hide, lane: elevated}",
+    "{id: g, harm: hate, reason: r, when: signal.slurs >= 1, decision: hide, lane: urgent}",
+    "{id: h, harm: hate, reason: r, when: 2 < signal.slurs + signal.codes && (post.is_reply || signal.codes > 0), decision: review, lane: elevated}",
     "{id: f, harm: hate, reason: r, when: 'post.lang in [\"de\", \"fr\"]', decision: review, lane: urgent}",
 ];
 
@@ -111,6 +120,22 @@ fn urgency(policy: &Policy, judged: &Judgement) -> u8 {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// Laws 5 and 10: more matches, of whatever bank, never soften; and a bank that was not searched whole approves nothing that a match in it
+    /// would not let pass.
+    #[test]
+    fn more_matches_never_soften(rules in chosen_rules(), evidence in evidence(), more in 0u32..4, bank in proptest::sample::select(vec!["slurs", "codes"])) {
+        let policy = policy(&rules);
+        let mut raised = evidence.clone();
+        raised.signals.entry(bank.to_owned()).or_insert(Signal::UNAVAILABLE).found += more;
+        let (before, after) = (decide(&policy, &evidence), decide(&policy, &raised));
+        prop_assert!(after.decision >= before.decision);
+        let mut partial = evidence.clone();
+        partial.signals.insert(bank.to_owned(), Signal { partial: true, ..evidence.signals.get(bank).copied().unwrap_or(Signal::UNAVAILABLE) });
+        if decide(&policy, &partial).decision == Decision::Approve {
+            prop_assert_eq!(decide(&policy, &raised).decision, Decision::Approve);
+        }
+    }
 
     /// Law 5, totality: something comes back, with a reason, and a lane exactly where somebody should look.
     #[test]

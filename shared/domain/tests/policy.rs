@@ -39,6 +39,44 @@ fn the_policy_with_second_opinions_adds_to_the_default_one() {
     assert!(ids(&fallback).iter().all(|id| ids(&policy).contains(id)));
 }
 
+#[test]
+fn the_example_with_a_bank_loads_and_every_rule_decides_a_case() {
+    let policy = Policy::load(include_str!("../policies/examples/signals.yaml"), &schema()).unwrap();
+    assert_eq!(uncovered(&policy), Vec::<String>::new());
+    assert_eq!(policy.signals().into_iter().collect::<Vec<_>>(), ["campaign"]);
+}
+
+#[test]
+fn a_signal_stands_only_where_more_of_it_cannot_make_the_condition_fail() {
+    for good in [
+        "signal.a >= 1",
+        "1 <= signal.a",
+        "signal.a + signal.b > 2 && user.verified || post.is_reply",
+        "(signal.a > 0 || signal.b > 0) && !user.verified",
+    ] {
+        Condition::compile(good, &schema()).expect(good);
+    }
+    for bad in [
+        "signal.a == 1",
+        "signal.a < 1",
+        "!(signal.a >= 1)",
+        "signal.a >= 1 ? false : true",
+        "signal.a * -1 >= 0",
+        "-signal.a >= -1",
+        "signal.a - signal.b >= 1",
+        "signal.a >= signal.b",
+        "signal.a >= post.media_count",
+        "(signal.a >= 1) == false",
+        "signal.a in [0]",
+        "signal.a % 2 >= 1",
+        "int(signal.a) >= 1",
+        "5 >= signal.a",
+    ] {
+        let error = Condition::compile(bad, &schema()).expect_err(bad).to_string();
+        assert!(error.contains("signal.a") && error.contains(">= 1"), "{bad}: {error}");
+    }
+}
+
 /// Plants one fault in the default policy and expects the words of the refusal.
 #[track_caller]
 fn refused(from: &str, to: &str, words: &str) {

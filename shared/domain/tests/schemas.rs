@@ -112,6 +112,17 @@ fn full() -> DecisionRecord {
         others: vec!["7b".repeat(16)],
         conflict: Some(Decision::Hide),
     };
+    let matched = SignalMatch {
+        line: 14,
+        view: View::Ocr(0),
+        start: 4,
+        end: 9,
+        bounds: Some([12, 40, 310, 72]),
+        label: Some("new in May".to_owned()),
+    };
+    let signal =
+        SignalRecord { found: 1, partial: vec![Unsearched::Text], version: "0f".repeat(6), matches: vec![matched] };
+    record.signals = BTreeMap::from([("campaign".to_owned(), signal)]);
     record.source = Source { queue: "moderato-dev-posts".to_owned(), sender: "AIDAEXAMPLE".to_owned() };
     record
 }
@@ -472,6 +483,7 @@ fn enumerations_are_those_of_the_code() {
                 ("media", availability.clone()),
                 ("second_opinion.by", words::<Adviser>()),
                 ("second_opinion.state", state.clone()),
+                ("signals.*.partial[]", words::<Unsearched>()),
                 ("verdict_before", verdict.clone()),
                 ("content.conflict", decision.clone()),
             ],

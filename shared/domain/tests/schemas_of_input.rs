@@ -242,7 +242,7 @@ fn full_policy() -> Value {
         "given": {
             "scores": {"hate": 0.9}, "features": {"prior_violations": {"stale": 3}, "reports": {"present": 1}, "verified": "missing"},
             "revision": 2, "post": {"lang": "en", "surface": "post", "media_count": 1, "is_reply": true},
-            "media": "available", "blocked_media": 1, "second_opinion": "available", "verdict_before": "yes",
+            "media": "available", "blocked_media": 1, "signals": {"slurs": 2}, "second_opinion": "available", "verdict_before": "yes",
         },
         "expect": {"decision": "hide", "reasons": ["hate-high"], "lane": "urgent", "decided_by": "model"},
     }]);
@@ -382,6 +382,9 @@ fn planted_faults_in_policies_are_refused() {
         ("/tests/0/given/post/mood", Some(json!("cheerful")), ByBoth),
         ("/tests/0/given/media", Some(json!("some")), ByBoth),
         ("/tests/0/given/blocked_media", Some(json!(-1)), ByBoth),
+        ("/tests/0/given/signals/slurs", Some(json!(-1)), ByBoth),
+        ("/tests/0/given/signals/slurs", Some(json!("ok")), ByBoth),
+        ("/tests/0/given/signals/slurs", Some(json!("unavailable")), ByNobody),
         ("/tests/0/given/second_opinion", Some(json!("yes")), ByBoth),
         ("/tests/0/given/verdict_before", Some(json!(false)), ByBoth),
         ("/tests/0/expect", None, ByBoth),

@@ -18,6 +18,7 @@ mod tests;
 pub use hash::NgramHasher;
 pub use ngrams::{Ngram, NgramSpec, NgramSpecError, View, WeightedBucket, ngrams, weighted_buckets};
 pub use reading::{Reading, addressed, folded, plain, readings, rendered};
+pub(crate) use reading::{as_written, is_english};
 pub use segments::{clauses, pieces, segments};
 pub use tokens::{Token, TokenKind, Tokenised, tokenise};
 pub use windows::{WindowSpec, windows};

@@ -2,6 +2,7 @@
 
 use domain::policy::{FALLBACK, MAX_POLICY_BYTES};
 use domain::sha256_hex;
+use features::signals::MAX_BANK_BYTES;
 use scoring::{Bundle, CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, Onnx, TextModel};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,18 +104,34 @@ impl Artefacts<'_> {
 
     /// The text of a policy by its digest, from the cache or the bucket.
     pub(crate) async fn stored_policy(&self, digest: &str, deadline: Deadline) -> Result<String, String> {
-        let kept = self.place("policies", digest);
-        let bytes = match kept.as_ref().map(std::fs::read) {
-            Some(Ok(bytes)) if sha256_hex(&bytes) == digest => bytes,
-            _ => self.download(policy_key(digest), MAX_POLICY_BYTES, deadline).await?,
+        self.stored("policies", policy_key(digest), MAX_POLICY_BYTES, digest, deadline).await
+    }
+
+    /// The text of a bank by its digest, from the cache or the bucket.
+    pub(crate) async fn bank_source(&self, digest: &str, deadline: Deadline) -> Result<String, String> {
+        self.stored("banks", bank_key(digest), MAX_BANK_BYTES, digest, deadline).await
+    }
+
+    async fn stored(
+        &self,
+        kind: &str,
+        key: String,
+        max_bytes: usize,
+        digest: &str,
+        deadline: Deadline,
+    ) -> Result<String, String> {
+        let kept = self.place(kind, digest);
+        let (bytes, is_kept) = match kept.as_ref().map(std::fs::read) {
+            Some(Ok(bytes)) if sha256_hex(&bytes) == digest => (bytes, true),
+            _ => (self.download(key, max_bytes, deadline).await?, false),
         };
-        if sha256_hex(&bytes) != digest {
-            return Err("the policy's bytes do not have the digest that names it".to_owned());
+        if !is_kept && sha256_hex(&bytes) != digest {
+            return Err(format!("the bytes under `{kind}` do not have the digest that names them"));
         }
-        if let Some(kept) = kept {
+        if let Some(kept) = kept.filter(|_| !is_kept) {
             let _ = write_beside(&kept, &bytes);
         }
-        String::from_utf8(bytes).map_err(|_| "the policy is not UTF-8".to_owned())
+        String::from_utf8(bytes).map_err(|_| format!("what stands under `{kind}` is not UTF-8"))
     }
 
     async fn download(&self, key: String, max_bytes: usize, deadline: Deadline) -> Result<Vec<u8>, String> {
@@ -140,4 +157,9 @@ pub(crate) fn write_beside(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Where a policy lies in the bucket.
 pub(crate) fn policy_key(digest: &str) -> String {
     format!("policies/{digest}.yaml")
+}
+
+/// Where a bank lies in the bucket.
+pub(crate) fn bank_key(digest: &str) -> String {
+    format!("banks/{digest}.bank")
 }

@@ -5,6 +5,8 @@
 //! good one decides, and everything decided with it says so (`degraded`). Where there is no last good one either, nobody
 //! knows what is wanted: the bundled copy is assumed, and decides nothing but review ([`Live::assumed`], law 14).
 //!
+//! Banks of signals stand beside the two: the pointer names each by its digest.
+//!
 //! [`Shelf`] is the publisher's side.
 
 mod artefacts;
@@ -13,9 +15,12 @@ mod publish;
 use artefacts::{Artefacts, write_beside};
 use domain::condition::Schema;
 use domain::{ModelRef, Policy, PolicyRef};
+use features::signals::{Bank, Banks, MAX_BANKS};
 use scoring::{Bundle, Onnx, RuntimeError, TextModel};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Deadline, ObjectStore};
 
@@ -39,6 +44,9 @@ pub struct Pointer {
     pub model: ModelRef,
     /// The live policy.
     pub policy: PolicyRef,
+    /// The live banks of signals: digests by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub banks: BTreeMap<String, String>,
 }
 
 impl Pointer {
@@ -89,6 +97,8 @@ pub struct Live {
     pub model: TextModel,
     /// Decides.
     pub policy: Policy,
+    /// What operators have listed. Of a bank that could not be loaded the last good version, or none, which is unavailable evidence.
+    pub banks: Banks,
     /// The pointer that was read, where one could be.
     pub pointer: Option<Pointer>,
     /// Nobody said that this model and this policy are wanted, so nothing may be decided by them but review.
@@ -100,7 +110,7 @@ pub struct Live {
 /// Something wanted that could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// `pointer`, `model` or `policy`.
+    /// `pointer`, `model`, `policy` or `bank`.
     pub part: &'static str,
     /// What went wrong; no content.
     pub why: String,
@@ -147,10 +157,15 @@ impl Registry<'_> {
         };
         let candidates: Vec<&Pointer> = [&pointer, &last_good].into_iter().flatten().collect();
         let mut with_policy = Vec::new();
-        let (policy, known_policy) = self.policy(&candidates, deadline, &mut with_policy).await?;
-        let onnx = (self.onnx)().map_err(|why| RegistryError { part: "model", why: why.to_string() })?;
-        let (model, known_model) = self.model(&onnx, &candidates, deadline, &mut problems).await?;
+        // Banks are read while the model is loaded.
+        let ((banks, with_banks), loaded) = tokio::join!(self.banks(&candidates, deadline), async {
+            let policy = self.policy(&candidates, deadline, &mut with_policy).await?;
+            let onnx = (self.onnx)().map_err(|why| RegistryError { part: "model", why: why.to_string() })?;
+            Ok::<_, RegistryError>((policy, self.model(&onnx, &candidates, deadline, &mut problems).await?))
+        });
+        let ((policy, known_policy), (model, known_model)) = loaded?;
         problems.extend(with_policy);
+        problems.extend(with_banks);
         if problems.is_empty()
             && let Some(pointer) = &pointer
         {
@@ -159,7 +174,7 @@ impl Registry<'_> {
         }
         // Without a bucket, what is bundled is all there is to want.
         let wanted = self.bucket.is_none() || self.fallback == Fallback::Bundled || known_policy && known_model;
-        Ok(Live { model, policy, pointer, assumed: !wanted, problems })
+        Ok(Live { model, policy, banks, pointer, assumed: !wanted, problems })
     }
 
     /// What the bucket says is live; `None` where there is no bucket to ask. A function that is running already asks
@@ -224,6 +239,42 @@ impl Registry<'_> {
         }
         let policy = Policy::fallback(self.schema);
         policy.map(|policy| (policy, false)).map_err(|why| RegistryError { part: "policy", why: why.to_string() })
+    }
+
+    /// The banks that the first candidate names, each in the version of the first candidate of which it loads.
+    async fn banks(&self, candidates: &[&Pointer], deadline: Deadline) -> (Banks, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut banks = Vec::new();
+        let Some(wanted) = candidates.first() else { return (Banks::default(), problems) };
+        for name in wanted.banks.keys() {
+            let mut found = None;
+            if banks.len() >= MAX_BANKS {
+                problems
+                    .push(Problem { part: "bank", why: format!("`{name}`: more than {MAX_BANKS} banks are named") });
+            } else {
+                let mut digests: Vec<&String> = candidates.iter().filter_map(|one| one.banks.get(name)).collect();
+                digests.dedup();
+                for digest in digests {
+                    match self.bank(name, digest, deadline).await {
+                        Ok(bank) => {
+                            found = Some(Arc::new(bank));
+                            break;
+                        }
+                        Err(why) => problems.push(Problem { part: "bank", why: format!("`{name}`: {why}") }),
+                    }
+                }
+            }
+            banks.push((name.clone(), found));
+        }
+        (banks.into_iter().collect(), problems)
+    }
+
+    /// Reads and compiles a bank, on another thread: a large one takes as long as a part of the model.
+    async fn bank(&self, name: &str, digest: &str, deadline: Deadline) -> Result<Bank, String> {
+        let source = self.artefacts().bank_source(digest, deadline).await?;
+        let read = tokio::task::spawn_blocking(move || Bank::load(&source)).await;
+        let bank = read.map_err(|_| "reading it failed".to_owned())?.map_err(|error| error.to_string())?;
+        if bank.name() == name { Ok(bank) } else { Err("the file has another name".to_owned()) }
     }
 
     fn artefacts(&self) -> Artefacts<'_> {

@@ -3,10 +3,11 @@
 //! Nothing is overwritten unseen. A publisher reads the pointer, shows what would change, and replaces what it read; of two
 //! at once the second is told. What was live is kept under `registry/history/` before it is replaced.
 
-use crate::artefacts::{Artefacts, policy_key};
+use crate::artefacts::{Artefacts, bank_key, policy_key};
 use crate::{POINTER_KEY, Pointer};
 use domain::condition::Schema;
 use domain::{Policy, Timestamp, sha256_hex};
+use features::signals::Bank;
 use scoring::{Bundle, MANIFEST_FILE, MODEL_FILE, Onnx, TextModel};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -39,13 +40,16 @@ pub struct Publication {
     pub previous: Option<Digests>,
 }
 
-/// A model and a policy by their digests.
+/// A model, a policy and banks by their digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
     /// Of the model.
     pub model: String,
     /// Of the policy.
     pub policy: String,
+    /// Of the banks, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub banks: BTreeMap<String, String>,
 }
 
 /// What another release writes in another form counts as absent: it is for people, and must not hide what is live.
@@ -77,10 +81,11 @@ impl Publication {
         Self { pointer, by, at: Some(now.max(least)), why, previous: before.map(Self::digests) }
     }
 
-    /// The digests of its model and policy.
+    /// The digests of its model, policy and banks.
     #[must_use]
     pub fn digests(&self) -> Digests {
-        Digests { model: self.pointer.model.sha256.clone(), policy: self.pointer.policy.sha256.clone() }
+        let Pointer { model, policy, banks, .. } = &self.pointer;
+        Digests { model: model.sha256.clone(), policy: policy.sha256.clone(), banks: banks.clone() }
     }
 }
 
@@ -231,6 +236,24 @@ impl Shelf<'_> {
     /// A call that failed.
     pub async fn put_policy(&self, source: &str, by: Deadline) -> Result<bool, StoreError> {
         self.put_where_missing(&policy_key(&sha256_hex(source.as_bytes())), source.as_bytes(), by).await
+    }
+
+    /// Puts a bank under its digest; what is there already is left alone. Whether it was written.
+    ///
+    /// # Errors
+    /// A call that failed.
+    pub async fn put_bank(&self, source: &str, by: Deadline) -> Result<bool, StoreError> {
+        self.put_where_missing(&bank_key(&sha256_hex(source.as_bytes())), source.as_bytes(), by).await
+    }
+
+    /// Loads a bank as a function does, with its text. Its examples are tried.
+    ///
+    /// # Errors
+    /// Why it could not be loaded.
+    pub async fn bank(&self, digest: &str, by: Deadline) -> Result<(Bank, String), String> {
+        let source = self.reader().bank_source(digest, by).await?;
+        let bank = Bank::load(&source).map_err(|error| error.to_string())?;
+        Ok((bank, source))
     }
 
     /// Loads a model as a function does that has no other than those in the bucket.

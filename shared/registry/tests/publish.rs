@@ -104,7 +104,7 @@ fn pointer(name: &str) -> Pointer {
     let (name, version, sha256) = (name.to_owned(), "1".to_owned(), sha256_hex(name.as_bytes()));
     let model = ModelRef { name: name.clone(), version: version.clone(), sha256: sha256.clone() };
     let policy = PolicyRef { id: name, version, sha256, assumed: false };
-    Pointer { schema: "live/1".to_owned(), model, policy }
+    Pointer { schema: "live/1".to_owned(), model, policy, banks: BTreeMap::new() }
 }
 
 /// Reads, and makes `name` live in the place of what was read.

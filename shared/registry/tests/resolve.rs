@@ -141,7 +141,7 @@ impl Machine {
     async fn publish(&self, bundle: &Bundle, policy: &str) -> Pointer {
         let model = TextModel::load(&self.onnx, bundle, None).unwrap().identity().clone();
         let policy_ref = PolicyRef::of(&Policy::load_untested(policy, &self.schema).unwrap());
-        let pointer = Pointer { schema: "live/1".to_owned(), model, policy: policy_ref };
+        let pointer = Pointer { schema: "live/1".to_owned(), model, policy: policy_ref, banks: Default::default() };
         let shelf = Shelf { objects: &self.bucket.kept, bucket: BUCKET };
         shelf.put_model(bundle, soon()).await.unwrap();
         shelf.put_policy(policy, soon()).await.unwrap();
@@ -512,4 +512,77 @@ async fn a_digest_that_is_a_path_stays_inside_the_cache() {
         assert!(written.iter().all(|path| path.ends_with("cache")), "{digest}: {written:?}");
         assert_eq!(everything_in(&outside).len(), 2);
     }
+}
+
+const BANK: &str = "schema: bank/1\nname: slurs\nowner: nobody\npurpose: tests\n\n[words]\nblorp\n";
+
+impl Machine {
+    /// Publishes these banks beside what ships, and says what would be written under the digest of each.
+    async fn publish_banks(&self, banks: &[(&str, &str)]) -> Pointer {
+        let mut pointer = self.publish(&self.shipped(), FALLBACK).await;
+        for (name, source) in banks {
+            pointer.banks.insert((*name).to_owned(), sha256_hex(source.as_bytes()));
+            self.bucket.put(&format!("banks/{}.bank", sha256_hex(source.as_bytes())), *source).await;
+        }
+        self.bucket.put(POINTER_KEY, serde_json::to_vec(&pointer).unwrap()).await;
+        pointer
+    }
+}
+
+/// The banks, each with how many entries it has; `None` where it could not be had.
+fn banks(live: &Live) -> Vec<(String, Option<usize>)> {
+    live.banks.iter().map(|(name, bank)| (name.to_owned(), bank.map(features::signals::Bank::len))).collect()
+}
+
+#[tokio::test]
+async fn banks_that_are_live_are_loaded_and_kept_for_the_next_process() {
+    let machine = Machine::new();
+    machine.publish_banks(&[("slurs", BANK)]).await;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((banks(&live), parts(&live)), (vec![("slurs".to_owned(), Some(1))], vec![]));
+    machine.bucket.reads();
+    machine.resolve().await.unwrap();
+    assert_eq!(machine.bucket.reads(), [POINTER_KEY]);
+    // Out of reach, the last good pointer names them still.
+    *machine.bucket.down.lock().unwrap() = true;
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((banks(&live), parts(&live)), (vec![("slurs".to_owned(), Some(1))], vec!["pointer"]));
+}
+
+#[tokio::test]
+async fn a_bank_that_cannot_be_loaded_is_the_last_good_one_or_unavailable_never_absent() {
+    let more = format!("{BANK}frazzle\n");
+    let broken = format!("{BANK}[matches]\nnothing of it\n");
+    let other = BANK.replace("name: slurs", "name: codes");
+    for (source, kept) in [(&broken, None), (&other, None), (&more, Some("damaged")), (&more, Some(""))] {
+        let machine = Machine::new();
+        machine.publish_banks(&[("slurs", source)]).await;
+        if let Some(kept) = kept {
+            machine.bucket.put(&format!("banks/{}.bank", sha256_hex(source.as_bytes())), kept).await;
+        }
+        let live = machine.resolve().await.unwrap();
+        assert_eq!((banks(&live), parts(&live)), (vec![("slurs".to_owned(), None)], vec!["bank"]));
+        assert!(!live.assumed && live.problems[0].why.starts_with("`slurs`: "), "{:?}", live.problems);
+        assert!(!live.problems[0].why.contains("nothing of it"));
+
+        let machine = Machine::new();
+        machine.publish_banks(&[("slurs", BANK)]).await;
+        machine.resolve().await.unwrap();
+        machine.publish_banks(&[("slurs", source)]).await;
+        if let Some(kept) = kept {
+            machine.bucket.put(&format!("banks/{}.bank", sha256_hex(source.as_bytes())), kept).await;
+        }
+        let live = machine.resolve().await.unwrap();
+        assert_eq!((banks(&live), parts(&live)), (vec![("slurs".to_owned(), Some(1))], vec!["bank"]));
+    }
+}
+
+#[tokio::test]
+async fn a_pointer_of_a_former_release_has_no_banks() {
+    let machine = Machine::new();
+    let pointer = machine.publish(&machine.shipped(), FALLBACK).await;
+    let mut written = serde_json::to_value(&pointer).unwrap();
+    assert!(written.as_object_mut().unwrap().get("banks").is_none());
+    let live = machine.resolve().await.unwrap();
+    assert_eq!((banks(&live), parts(&live)), (vec![], vec![]));
 }

@@ -4,9 +4,11 @@ use crate::{Legible, Scored, TextModel};
 use domain::policy::Decision;
 use domain::{
     Availability, DecisionRecord, Evidence, Explanation, Policy, Post, PostFacts, Score, ScoreState, Setting,
-    Timestamp, VerdictBefore, View, decide,
+    SignalRecord, Timestamp, VerdictBefore, View, decide,
 };
+use features::signals::{Banks, as_evidence};
 use features::views::{Definitions, Lookup, RowKey};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Everything that stays the same from post to post.
@@ -18,6 +20,8 @@ pub struct Judge {
     pub policy: Policy,
     /// Says what features there are.
     pub definitions: Definitions,
+    /// What operators have listed.
+    pub banks: Banks,
     /// Parts of the service that were not to be had when this was built; they stand on every record.
     pub degraded: Vec<String>,
     /// `true` where nobody knows which policy is wanted: then nothing is approved and nothing is hidden.
@@ -114,6 +118,8 @@ impl Judge {
         evidence.scores.insert(self.model.harm().to_owned(), score);
         evidence.content_unread = !unread.is_empty();
         evidence.conflict = conflict;
+        let mut signals = self.signals(post, texts, decided_at);
+        evidence.signals = as_evidence(&signals);
         evidence.features = self.definitions.compute(post, received_at, lookup);
         // No model looks at media yet.
         evidence.media = if post.media.is_empty() { Availability::None } else { Availability::Unavailable };
@@ -137,6 +143,10 @@ impl Judge {
         let mut record = DecisionRecord::new(who, &evidence, &self.policy, judgement, setting);
         record.provisional = provisional;
         record.content.unread = unread;
+        if explain == Explain::AboveApprove && record.decision == Decision::Approve {
+            signals.values_mut().for_each(|signal| signal.matches.clear());
+        }
+        record.signals = signals;
         if explained
             && let Some(scored) = &scored
             && let Ok(explained) = self.model.explain(text, scored, explain.runs())
@@ -146,6 +156,21 @@ impl Judge {
                 Some(Explanation { method: explained.method.to_owned(), spans: explained.spans, regions: Vec::new() });
         }
         record
+    }
+
+    /// What stands of the banks in its texts. Its images are for whoever looks at them.
+    fn signals(&self, post: &Post, texts: &[(View, Text)], now: Timestamp) -> BTreeMap<String, SignalRecord> {
+        let mut search = self.banks.search(now);
+        for (view, text) in texts {
+            match text {
+                Text::Known(text) => search.text(*view, text, None),
+                Text::Unavailable => search.unread_text(),
+            }
+        }
+        if !post.media.is_empty() {
+            search.unseen_image();
+        }
+        search.done()
     }
 
     /// The highest score over all texts; of equals the first. A text that cannot be read makes the score of none of the others wrong: it

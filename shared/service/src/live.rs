@@ -184,6 +184,7 @@ fn current(definitions: &Definitions, live: registry::Live, began: Deadline) -> 
     let judge = Judge {
         model: Arc::new(live.model),
         policy: live.policy,
+        banks: live.banks,
         definitions: definitions.clone(),
         degraded,
         policy_assumed: live.assumed,
@@ -196,13 +197,18 @@ fn current(definitions: &Definitions, live: registry::Live, began: Deadline) -> 
 fn announce(live: &registry::Live) {
     let problems: Vec<_> = live.problems.iter().map(|problem| format!("{}: {}", problem.part, problem.why)).collect();
     let model = live.model.identity();
+    let banks = live
+        .banks
+        .iter()
+        .map(|(name, bank)| format!("{name}@{}", bank.map_or("unavailable", features::signals::Bank::version)));
+    let banks: Vec<_> = banks.collect();
     telemetry::log(
         if problems.is_empty() { "INFO" } else { "WARN" },
         "ready to decide",
         &serde_json::json!({
             "model.name": model.name, "model.version": model.version, "model.sha256": model.sha256,
             "policy.id": live.policy.id, "policy.version": live.policy.version, "policy.sha256": live.policy.sha256,
-            "registry.problems": problems, "policy.assumed": live.assumed,
+            "banks": banks, "registry.problems": problems, "policy.assumed": live.assumed,
         }),
     );
 }

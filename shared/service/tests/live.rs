@@ -47,12 +47,24 @@ impl World {
     }
 
     fn publish(&self, policy: &str) {
+        self.publish_with(policy, &[]);
+    }
+
+    /// Publishes a policy with these banks; of those without a text the object is missing.
+    fn publish_with(&self, policy: &str, banks: &[(&str, &str, Option<&str>)]) {
         let bundle = Bundle::read(&self.root.path().join("models/minilm-cascade")).unwrap();
         let onnx = scoring::init(&self.root.path().join("libonnxruntime.so")).unwrap();
         let model = TextModel::load(&onnx, &bundle, None).unwrap().identity().clone();
         let policy_ref = PolicyRef::of(&Policy::load(policy, &Definitions::bundled().unwrap().schema()).unwrap());
         self.cloud.keep(&self.bucket, &format!("policies/{}.yaml", policy_ref.sha256), policy);
-        let pointer = Pointer { schema: "live/1".to_owned(), model, policy: policy_ref };
+        let digest = |source: &str| domain::sha256_hex(source.as_bytes());
+        let names = banks.iter().map(|(name, source, _)| ((*name).to_owned(), digest(source))).collect();
+        for (_, source, kept) in banks {
+            if let Some(kept) = kept {
+                self.cloud.keep(&self.bucket, &format!("banks/{}.bank", digest(source)), *kept);
+            }
+        }
+        let pointer = Pointer { schema: "live/1".to_owned(), model, policy: policy_ref, banks: names };
         self.cloud.keep(&self.bucket, POINTER_KEY, serde_json::to_vec(&pointer).unwrap());
     }
 
@@ -206,4 +218,52 @@ async fn what_cannot_be_loaded_is_tried_again_now_and_then() {
     tokio::time::advance(Duration::from_secs(1)).await;
     let judge = now(&live).await;
     assert_eq!((judge.policy.id.as_str(), decisions(&judge)), ("ours", [Decision::Approve, Decision::Hide]));
+}
+
+const SIGNALS: &str = include_str!("../../domain/policies/examples/signals.yaml");
+const CAMPAIGN: &str = include_str!("../../domain/policies/examples/campaign.bank");
+const LISTED: &str = "Good morning, Blorpian";
+
+fn signals(judge: &Judge) -> [Decision; 2] {
+    [CALM, LISTED].map(|text| decide(judge, text).decision)
+}
+
+/// A bank that is missing or damaged in S3: what is not known is looked at, what was known is kept.
+#[tokio::test(start_paused = true)]
+async fn a_bank_that_cannot_be_had_means_review_and_the_last_good_one_is_kept() {
+    use Decision::{Approve, Hide, Review};
+    let more = CAMPAIGN.replace("deblorp\n", "deblorp\nfrazzle\n");
+    for kept in [None, Some("damaged"), Some("")] {
+        let world = World::new("bank").await;
+        world.publish_with(SIGNALS, &[("campaign", CAMPAIGN, kept)]);
+        let live = world.start(Fallback::Review).await;
+        let judge = now(&live).await;
+        assert_eq!((signals(&judge), judge.degraded.len()), ([Review; 2], 1), "{kept:?}");
+        assert!(!judge.policy_assumed);
+        // It is there again.
+        world.publish_with(SIGNALS, &[("campaign", CAMPAIGN, Some(CAMPAIGN))]);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let judge = now(&live).await;
+        assert_eq!((signals(&judge), judge.degraded.len()), ([Approve, Hide], 0), "{kept:?}");
+        // The next version is missing: the last good one decides, for this process and the next, and says so.
+        world.publish_with(SIGNALS, &[("campaign", &more, kept)]);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        for judge in [now(&live).await, now(&world.start(Fallback::Review).await).await] {
+            assert_eq!((signals(&judge), judge.degraded.len()), ([Approve, Hide], 1), "{kept:?}");
+        }
+        // What is taken up within a minute.
+        world.publish_with(SIGNALS, &[("campaign", &more, Some(&more))]);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        let judge = now(&live).await;
+        assert_eq!(decide(&judge, "a frazzle").decision, Hide, "{kept:?}");
+    }
+}
+
+/// A policy that reads a bank which nobody published decides nothing but review.
+#[tokio::test(start_paused = true)]
+async fn a_policy_whose_bank_is_not_there_leads_to_review() {
+    let world = World::new("bankless").await;
+    world.publish(SIGNALS);
+    let live = world.start(Fallback::Review).await;
+    assert_eq!(signals(&*now(&live).await), [Decision::Review; 2]);
 }

@@ -203,3 +203,41 @@ async fn words_in_a_picture_in_a_language_that_is_not_learned_go_to_a_person() {
     }
     assert_eq!(service.record("ru").images[0].error.as_deref(), Some("language_not_learned"));
 }
+
+/// What is written in a picture, and the picture itself, in the banks of the operator.
+#[tokio::test(start_paused = true)]
+async fn what_is_listed_is_found_in_pictures_and_the_record_names_the_line() {
+    use features::signals::Bank;
+    let bank = |more: &str| {
+        format!("schema: bank/1\nname: known\nowner: nobody\npurpose: tests\n\n[words]\nblorp | label: made up\n{more}")
+    };
+    let load = |source: &str| Some(std::sync::Arc::new(Bank::load(source).unwrap()));
+    let hash = "f".repeat(63) + "e";
+    let images = bank(&format!("\n[images]\n{hash},flag-1\n"));
+    for (name, bank, key, decision) in [
+        ("words", load(&bank("")), "words:hello b l o r p", Decision::Hide),
+        ("calm", load(&bank("")), "words:hello", Decision::Approve),
+        ("image", load(&images), "known", Decision::Hide),
+        ("not-the-image", load(&images), "plain", Decision::Approve),
+        ("no-bank", None, "plain", Decision::Review),
+    ] {
+        let service = Service::of(Mood::Well(0.05), listing("known", bank), true);
+        service.keeps(CONTENT, "picture", key).await;
+        let body = service.pictures("p", Some(HARMLESS), &["s3://content/picture"]).await;
+        assert_eq!(service.deliver(&[body]).await, Vec::<usize>::new());
+        let record = service.record("p");
+        assert_eq!(record.decision, decision, "{name}: {:?}", record.signals);
+        let signal = &record.signals["known"];
+        assert_eq!(signal.found, u32::from(decision == Decision::Hide), "{name}");
+        match name {
+            "words" => {
+                let found = &signal.matches[0];
+                assert_eq!((found.view, found.bounds, found.line), (View::Ocr(0), Some([1, 2, 90, 21]), 7));
+                assert_eq!((found.start, found.end, found.label.as_deref()), (6, 15, Some("made up")));
+            }
+            "image" => assert_eq!((signal.matches[0].view, signal.matches[0].line), (View::Image(0), 10)),
+            _ => {}
+        }
+        assert!(!serde_json::to_string(&record).unwrap().contains("orp"), "{name}: no content on a record");
+    }
+}

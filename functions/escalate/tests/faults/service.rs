@@ -46,6 +46,18 @@ static MODEL: LazyLock<Arc<TextModel>> = LazyLock::new(|| {
 
 /// The policy that ships with second opinions, within the times and money of these tests.
 pub fn judge(daily_budget_usd: f64) -> Judge {
+    judge_with(daily_budget_usd, "")
+}
+
+/// The same, and hides what is found of a bank.
+pub fn listing(name: &str, bank: Option<Arc<features::signals::Bank>>) -> Judge {
+    let rule = format!(
+        "  - {{ id: listed, harm: hate, reason: listed, when: signal.{name} >= 1, decision: hide, lane: urgent }}\n"
+    );
+    Judge { banks: [(name.to_owned(), bank)].into_iter().collect(), ..judge_with(5.0, &rule) }
+}
+
+fn judge_with(daily_budget_usd: f64, rule: &str) -> Judge {
     let policy = std::fs::read_to_string(root().join("shared/domain/policies/second-opinion.yaml")).unwrap();
     let line = |line: &str| match line.trim().split_once(':').map(|(name, _)| name) {
         Some("timeout_ms") => format!("  timeout_ms: {TIMEOUT_MS}"),
@@ -54,11 +66,13 @@ pub fn judge(daily_budget_usd: f64) -> Judge {
         _ => line.to_owned(),
     };
     let policy = policy.lines().map(line).collect::<Vec<_>>().join("\n");
+    let policy = policy.replacen("\nrules:\n", &format!("\nrules:\n{rule}"), 1);
     let definitions = Definitions::bundled().unwrap();
     Judge {
         model: Arc::clone(&MODEL),
         policy: Policy::load(&policy, &definitions.schema()).unwrap(),
         definitions,
+        banks: Default::default(),
         degraded: Vec::new(),
         policy_assumed: false,
     }

@@ -72,7 +72,14 @@ pub fn judges(prepared: &Prepared, daily_budget_usd: f64) -> [Arc<Judge>; 2] {
         let said = (i64::from(wanted.due_seconds), u128::from(wanted.timeout_ms), wanted.usd_per_hour);
         assert_eq!(said, (DUE_SECONDS, TIMEOUT.as_millis(), USD_PER_HOUR), "the checker's numbers are the policy's");
         let (model, definitions) = (prepared.model.clone(), prepared.definitions.clone());
-        Arc::new(Judge { model, policy, definitions, degraded: Vec::new(), policy_assumed: false })
+        Arc::new(Judge {
+            model,
+            policy,
+            definitions,
+            banks: Default::default(),
+            degraded: Vec::new(),
+            policy_assumed: false,
+        })
     })
 }
 

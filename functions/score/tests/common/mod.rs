@@ -352,6 +352,7 @@ fn judge_with(model: &str, policy: Option<&str>) -> Judge {
         model: Arc::new(TextModel::load(&onnx, &bundle, None).unwrap()),
         policy,
         definitions,
+        banks: Default::default(),
         degraded: Vec::new(),
         policy_assumed: false,
     }

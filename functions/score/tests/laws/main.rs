@@ -25,5 +25,6 @@ mod quiet;
 mod revisions;
 mod same;
 mod shapes;
+mod signals;
 mod sizes;
 mod stub;

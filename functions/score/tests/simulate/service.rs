@@ -51,6 +51,7 @@ pub fn judges() -> [Arc<Judge>; 2] {
             model: Arc::new(TextModel::load(&onnx, &bundle, None).unwrap()),
             policy: Policy::load_untested(&policy, &definitions.schema()).unwrap(),
             definitions: definitions.clone(),
+            banks: Default::default(),
             degraded: Vec::new(),
             policy_assumed: false,
         })

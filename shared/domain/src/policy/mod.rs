@@ -12,7 +12,7 @@ use crate::{Evidence, Harm, Judgement, VerdictBefore, sha256_hex};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use test::{FeatureGiven, Given, PolicyTest, ScoreGiven, TestFailure, uncovered};
+pub use test::{FeatureGiven, Given, PolicyTest, ScoreGiven, SignalGiven, SignalState, TestFailure, uncovered};
 
 /// The policy compiled into every program: the default, and what holds when no other can be had.
 pub const FALLBACK: &str = include_str!("../../policies/default.yaml");
@@ -256,6 +256,12 @@ impl Policy {
     #[must_use]
     pub fn band(&self, harm: &str, score: f64) -> Option<&Band> {
         self.bands.get(harm)?.iter().rev().find(|band| score >= band.from)
+    }
+
+    /// The banks whose signals its rules look at.
+    #[must_use]
+    pub fn signals(&self) -> BTreeSet<&str> {
+        self.rules.iter().flat_map(|rule| rule.when.signals()).collect()
     }
 
     /// Whether a second opinion is to be asked for before this judgement is final. What is hidden already, and what goes to a person

@@ -3,7 +3,7 @@
 use super::{Decision, Policy};
 use crate::{
     Availability, DecidedBy, Evidence, FeatureState, FeatureValue, Harm, Outcome, PostFacts, Revision, Score,
-    ScoreState, VerdictBefore, View, consider, decide,
+    ScoreState, Signal, VerdictBefore, View, consider, decide,
 };
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +37,8 @@ pub struct Given {
     pub media: Availability,
     /// How many images are on the block list.
     pub blocked_media: u32,
+    /// Signals by bank: how many entries were found, or `unavailable`. Of a bank that is not named nothing was found.
+    pub signals: BTreeMap<String, SignalGiven>,
     /// `none`, `available` or `unavailable`.
     pub second_opinion: Availability,
     /// `no`, `yes` or `unavailable`; quoted, because YAML 1.1 readers take bare `no` for false.
@@ -72,6 +74,24 @@ pub enum ScoreGiven {
     Value(f64),
     /// `unavailable` or `skipped`.
     State(ScoreState),
+}
+
+/// A signal as written in a policy file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum SignalGiven {
+    /// So many entries were found.
+    Found(u32),
+    /// `unavailable`.
+    State(SignalState),
+}
+
+/// What a policy file says of a signal that has no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalState {
+    /// The bank could not be had.
+    Unavailable,
 }
 
 /// A feature as written in a policy file.
@@ -136,6 +156,15 @@ impl Given {
             };
             (harm.clone(), score)
         });
+        let mut signals: BTreeMap<_, _> =
+            policy.signals().into_iter().map(|bank| (bank.to_owned(), Signal::default())).collect();
+        signals.extend(self.signals.iter().map(|(bank, given)| {
+            let signal = match given {
+                SignalGiven::Found(found) => Signal { found: *found, partial: false },
+                SignalGiven::State(SignalState::Unavailable) => Signal::UNAVAILABLE,
+            };
+            (bank.clone(), signal)
+        }));
         Evidence {
             revision: self.revision.unwrap_or(Revision::FIRST),
             post: self.post.clone().into(),
@@ -143,6 +172,7 @@ impl Given {
             features,
             media: self.media,
             blocked_media: self.blocked_media,
+            signals,
             verdict_before: self.verdict_before,
             second_opinion: self.second_opinion,
             ..Evidence::of(Revision::FIRST, PostFacts::default())
@@ -161,6 +191,14 @@ impl PolicyTest {
                     policy.schema.features.keys().cloned().collect::<Vec<_>>().join(", ")
                 ),
                 decided: format!("nothing, since `{name}` does not exist"),
+            });
+        }
+        let banks = policy.signals();
+        if let Some(bank) = self.given.signals.keys().find(|bank| !banks.contains(bank.as_str())) {
+            return Err(TestFailure {
+                name: self.name.clone(),
+                expected: "signals that a rule of the policy looks at".to_owned(),
+                decided: format!("nothing, since no rule looks at `signal.{bank}`"),
             });
         }
         let judged = decide(policy, &self.given.evidence(policy));

@@ -67,6 +67,11 @@ impl Reading {
         from as usize..to as usize
     }
 
+    /// Its characters, each with the raw ones that it stands for: the first, and one past the last.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = (char, (u32, u32))> {
+        self.text.chars().zip(self.places.iter().copied())
+    }
+
     fn of(marks: &[Mark]) -> Self {
         Self {
             text: marks.iter().map(|mark| mark.c).collect(),
@@ -100,6 +105,16 @@ pub fn addressed(text: &str) -> Option<Reading> {
         Some(shown) => words_of_addresses(&shown),
         None => words_of_addresses(marks),
     })
+}
+
+/// The text as it stands.
+pub(crate) fn as_written(text: &str) -> Reading {
+    Reading::of(&marks(text))
+}
+
+/// Whether a word in small letters is among the more frequent of English.
+pub(crate) fn is_english(word: &[u8]) -> bool {
+    words::known(word)
 }
 
 /// Every reading of a text: the plain one, then each other that differs from those before, four at most.

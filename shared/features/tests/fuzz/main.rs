@@ -14,6 +14,7 @@
 #[path = "../../../domain/tests/common/mutated.rs"]
 mod mutated;
 
+mod banks;
 mod conditions;
 mod envelopes;
 mod policies;

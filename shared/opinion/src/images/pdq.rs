@@ -5,12 +5,11 @@
 //! another hash.
 
 use std::f64::consts::PI;
-use std::fmt;
 use std::iter::{repeat, repeat_n};
-use std::str::FromStr;
 
 use image::RgbImage;
-use thiserror::Error;
+
+pub use features::signals::{ImageHash as Pdq, NEAR, NotAHash};
 
 /// Side of the reduced image.
 const SIDE: usize = 64;
@@ -20,46 +19,6 @@ const KEPT: usize = 16;
 const LEAST_SIDE: u32 = 5;
 /// Images whose quality is below have too little in them: their hashes would be alike by chance. The reference's advice.
 pub const LEAST_QUALITY: u32 = 50;
-/// Hashes no further apart are of images that look alike. The reference's advice.
-pub const NEAR: u32 = 31;
-
-/// A hash of 256 bits, the highest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pdq([u64; 4]);
-
-impl Pdq {
-    /// In how many bits two hashes differ.
-    pub fn distance(&self, other: &Self) -> u32 {
-        self.0.iter().zip(&other.0).map(|(a, b)| (a ^ b).count_ones()).sum()
-    }
-}
-
-impl fmt::Display for Pdq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|word| write!(f, "{word:016x}"))
-    }
-}
-
-/// A text that is no hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a PDQ hash has 64 hexadecimal digits")]
-pub struct NotAHash;
-
-impl FromStr for Pdq {
-    type Err = NotAHash;
-
-    fn from_str(text: &str) -> Result<Self, NotAHash> {
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(NotAHash);
-        }
-        let mut words = [0; 4];
-        for (place, word) in words.iter_mut().enumerate() {
-            let digits = text.get(16 * place..16 * (place + 1)).ok_or(NotAHash)?;
-            *word = u64::from_str_radix(digits, 16).map_err(|_| NotAHash)?;
-        }
-        Ok(Self(words))
-    }
-}
 
 /// The hash of an image, and its quality from 0 to 100: how much there is in it to tell it by.
 pub fn hash(image: &RgbImage) -> (Pdq, u32) {
