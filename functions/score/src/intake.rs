@@ -6,15 +6,18 @@
 
 use base64::Engine;
 use domain::json::{self, Documents, NotJson, Repairs};
-use domain::{About, MAX_POST_BYTES, Post, PostError, PostErrorKind, Timestamp};
+use domain::{About, Post, PostError, PostErrorKind, Timestamp};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::Read;
 
 /// Envelopes inside envelopes: SNS around EventBridge around a notification is deep enough.
 const MAX_ENVELOPES: usize = 4;
 /// A message or an object with more entries than this is split into several messages, or rejected where its entries are addresses.
 pub const MAX_ENTRIES: usize = 10;
+/// The largest object that is read, in bytes, packed or unpacked; a post in it has [`MAX_POST_BYTES`] at most.
+pub const MAX_OBJECT_BYTES: usize = 8 * 1024 * 1024;
 /// A message that is split off another has no more, with room for what stands around it: SQS takes 1 MiB.
 const MAX_BODY_BYTES: usize = 900_000;
 /// What the SQS Extended Client writes before the address of a body, in its present and its former spelling.
@@ -80,40 +83,45 @@ pub fn read(body: &[u8]) -> Result<Vec<Intake>, Reject> {
     several(values, repairs, MAX_ENVELOPES)
 }
 
-/// Reads an object: what a message may be, but no further address; packed with gzip or not.
+/// Reads an object: what a message may be, but no further address; packed with gzip or not. Bytes that are no characters are replaced, and
+/// of a packed object that ends early, or is too large, what could be unpacked is read: one line loses no other.
 ///
 /// # Errors
 /// A typed reason for quarantine.
 pub fn read_object(bytes: &[u8]) -> Result<Vec<Intake>, Reject> {
-    let unpacked;
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        unpacked = unpack(bytes)?;
-        &unpacked
-    } else {
-        bytes
-    };
-    let mut intakes = read(bytes)?;
+    let (bytes, rest) = if bytes.starts_with(&[0x1f, 0x8b]) { unpack(bytes)? } else { (Cow::Borrowed(bytes), None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let replaced = matches!(text, Cow::Owned(_));
+    let Documents { values, repairs } = documents(text.as_bytes())?;
+    let repairs = repairs.and(Repairs { characters: replaced, json: false });
+    let mut intakes = several(values, repairs, MAX_ENVELOPES)?;
     for intake in &mut intakes {
         if matches!(intake, Intake::Object { .. }) {
             *intake = Intake::Unreadable(Reject::new("unknown_shape", "the object names another object"));
         }
     }
+    intakes.extend(rest.map(Intake::Unreadable));
     Ok(intakes)
 }
 
-fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Reject> {
+/// What a packed object holds, as far as it is read, and why not further.
+fn unpack(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Option<Reject>), Reject> {
     let mut unpacked = Vec::new();
     // One byte more than is taken tells that there is more.
-    let most = MAX_POST_BYTES as u64 + 1;
-    MultiGzDecoder::new(bytes)
-        .take(most)
-        .read_to_end(&mut unpacked)
-        .map_err(|_| reject(PostErrorKind::InvalidJson, "the object begins like gzip and is none"))?;
-    if unpacked.len() > MAX_POST_BYTES {
-        let detail = format!("unpacked, the object has more than {MAX_POST_BYTES} bytes");
-        return Err(Reject::new(PostErrorKind::TooLarge.as_str(), detail));
+    let most = MAX_OBJECT_BYTES as u64 + 1;
+    let whole = MultiGzDecoder::new(bytes).take(most).read_to_end(&mut unpacked);
+    let rest = if unpacked.len() > MAX_OBJECT_BYTES {
+        let detail = format!("unpacked, the object has more than {MAX_OBJECT_BYTES} bytes");
+        Some(Reject::new(PostErrorKind::TooLarge.as_str(), detail))
+    } else {
+        whole
+            .err()
+            .map(|_| reject(PostErrorKind::InvalidJson, "the object is packed with gzip, and ends early or is damaged"))
+    };
+    match rest {
+        Some(reject) if unpacked.is_empty() => Err(reject),
+        rest => Ok((Cow::Owned(unpacked), rest)),
     }
-    Ok(unpacked)
 }
 
 /// The JSON documents of a body; where they are lines, one that is no JSON does not lose the others.
@@ -124,7 +132,7 @@ fn documents(body: &[u8]) -> Result<Documents, Reject> {
     };
     let error = not_json.salvaged(body);
     let lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).collect();
-    if error.kind != PostErrorKind::InvalidJson || lines.len() < 2 {
+    if !matches!(error.kind, PostErrorKind::InvalidJson | PostErrorKind::TooLarge) || lines.len() < 2 {
         return Err(error.into());
     }
     let (mut values, mut repairs, mut read) = (Vec::new(), Repairs::default(), 0);

@@ -1,10 +1,10 @@
 //! Load: from message bodies to posts with everything that has to be looked up about them.
 
 use crate::App;
-use crate::intake::{self, Intake, Reject};
+use crate::intake::{self, Intake, MAX_OBJECT_BYTES, Reject};
 use crate::work::{Item, Kept, State, Subject, Trouble, Work};
 use domain::{
-    About, CONTENT_NOTE, ContentRecord, MAX_POST_BYTES, Post, Revision, Source, Timestamp, UNDECIDABLE_NOTE,
+    About, CONTENT_NOTE, ContentRecord, MAX_POST_BYTES, Post, PostId, Revision, Source, Timestamp, UNDECIDABLE_NOTE,
     VerdictBefore, View, digested, keyed_hex,
 };
 use features::views::{Lookup, RowKey};
@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{Deadline, Grave, StoreError};
+use store::{Deadline, Grave, Search, StoreError};
 
 /// Content that takes longer is left for the next delivery: its neighbours have seconds too.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -51,7 +51,11 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
     let keys: BTreeSet<RowKey> =
         subjects(&items).flat_map(|subject| app.judge.definitions.keys(&subject.post)).collect();
     let looked_up_by = deadlines.load.min(Deadline::now() + LOOKUP_TIMEOUT);
-    let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), verdicts(app, &mut items, looked_up_by));
+    let history = async {
+        latest(app, &mut items, looked_up_by).await;
+        verdicts(app, &mut items, looked_up_by).await;
+    };
+    let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), history);
     erased(app, &mut items, &lookups, deadlines.load).await;
     Work {
         items,
@@ -145,7 +149,7 @@ async fn fetch(app: &App, unfetched: Unfetched, by: Deadline, fetched: &AtomicUs
         state,
     };
     let (intakes, bytes) = match intake {
-        Ok(Intake::Object { bucket, key }) => match object(app, &bucket, &key, by, fetched).await {
+        Ok(Intake::Object { bucket, key }) => match object(app, (&bucket, &key), MAX_OBJECT_BYTES, by, fetched).await {
             Ok(bytes) => {
                 let bytes: Arc<[u8]> = bytes.into();
                 let read = match isolate(|| intake::read_object(&bytes)) {
@@ -189,12 +193,18 @@ async fn fetch(app: &App, unfetched: Unfetched, by: Deadline, fetched: &AtomicUs
     items
 }
 
-/// An object, as long as the batch has room for it.
-async fn object(app: &App, bucket: &str, key: &str, by: Deadline, fetched: &AtomicUsize) -> Result<Vec<u8>, Trouble> {
+/// An object of `most` bytes, as long as the batch has room for it.
+async fn object(
+    app: &App,
+    (bucket, key): (&str, &str),
+    most: usize,
+    by: Deadline,
+    fetched: &AtomicUsize,
+) -> Result<Vec<u8>, Trouble> {
     if fetched.load(Ordering::Relaxed) >= FETCHED_BYTES {
         return Err(Trouble::Retry(StoreError::transient("reading an object", "the batch holds enough")));
     }
-    let bytes = app.content().object(bucket, key, MAX_POST_BYTES, by).await?;
+    let bytes = app.content().object(bucket, key, most, by).await?;
     fetched.fetch_add(bytes.len(), Ordering::Relaxed);
     Ok(bytes)
 }
@@ -211,7 +221,7 @@ async fn subject(
         None => None,
         Some(uri) => Some(match domain::post::split_uri(uri) {
             None => Err("invalid_field"),
-            Some((bucket, key)) => match object(app, bucket, key, by, fetched).await {
+            Some(place) => match object(app, place, MAX_POST_BYTES, by, fetched).await {
                 Ok(bytes) => String::from_utf8(bytes).map_err(|_| "invalid_utf8"),
                 Err(Trouble::Reject { kind, .. }) => Err(kind),
                 Err(Trouble::Retry(error)) if may_wait => return Err(error),
@@ -276,10 +286,44 @@ fn mark_repeats(items: &mut [Item]) {
     }
 }
 
-/// A first revision has no verdict before it; only later ones cost a look.
+/// Where a post says no revision, its place is that of the latest there is: then it is found out whether it is an edit. The place of the
+/// first may be free although later ones are taken, by revisions that were given.
+async fn latest(app: &App, items: &mut [Item], deadline: Deadline) {
+    // Those that were given before it in the same batch count as well.
+    let mut given: HashMap<PostId, Revision> = HashMap::new();
+    let looks = items.iter_mut().filter_map(|item| match &mut item.state {
+        State::Loaded(subject) => {
+            let Post { post_id, revision, revision_given, .. } = &subject.post;
+            let before = given.get(post_id).copied();
+            if *revision_given {
+                given.insert(post_id.clone(), before.max(Some(*revision)).unwrap_or(*revision));
+                return None;
+            }
+            Some((subject.post.post_id.clone(), before, item))
+        }
+        _ => None,
+    });
+    let looks: Vec<_> = looks.collect();
+    join_all(looks.into_iter().map(async |(post, before, item)| {
+        match app.decisions.find(Search::of_post(post), deadline).await {
+            Ok(page) => {
+                let latest = page.found.iter().map(|found| found.revision).chain(before).max();
+                if let (State::Loaded(subject), Some(latest)) = (&mut item.state, latest) {
+                    subject.post.revision = latest;
+                }
+            }
+            Err(error) => (item.state, item.reject) = (State::Trouble(Trouble::Retry(error)), None),
+        }
+    }))
+    .await;
+}
+
+/// A first revision has no verdict before it; only later ones that were given cost a look.
 async fn verdicts(app: &App, items: &mut [Item], deadline: Deadline) {
     let looks = items.iter_mut().filter_map(|item| match &mut item.state {
-        State::Loaded(subject) if subject.post.revision > Revision::FIRST => Some(subject),
+        State::Loaded(subject) if subject.post.revision_given && subject.post.revision > Revision::FIRST => {
+            Some(subject)
+        }
         _ => None,
     });
     join_all(looks.map(async |subject| {

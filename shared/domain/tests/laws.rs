@@ -309,6 +309,7 @@ fn what_is_owed() {
         for name in schema().features.keys() {
             evidence.features.insert(name.clone(), FeatureState::Missing);
         }
+        evidence.signals = ["slurs", "codes"].map(|bank| (bank.to_owned(), Signal::default())).into();
         evidence.post.media_count = 5;
         let mut record = record(&policy, &evidence, decide(&policy, &evidence));
         if let Some(by) = by {

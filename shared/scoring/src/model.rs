@@ -320,10 +320,15 @@ impl TextModel {
     }
 
     /// Whether the model was trained for a language (BCP 47; its primary subtag counts). A text that does not say its
-    /// language counts as supported.
+    /// language, or says that nobody knows it (`und`, `mul`, `mis`, `zxx` of ISO 639-2), counts as supported: its words tell.
     pub fn supports(&self, lang: Option<&str>) -> bool {
         let Some(lang) = lang else { return true };
-        let primary = lang.split(['-', '_']).next().unwrap_or_default().trim();
+        let primary = lang.split(['-', '_']).next().unwrap_or_default().trim().to_ascii_lowercase();
+        let primary = match primary.as_str() {
+            "" | "und" | "mul" | "mis" | "zxx" => return true,
+            "eng" | "english" => "en",
+            other => other,
+        };
         self.manifest.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
     }
 

@@ -149,10 +149,10 @@ fn an_explanation_names_the_heaviest_words_first_and_five_at_most() {
 #[test]
 fn a_language_counts_by_its_primary_subtag() {
     let model = TextModel::load(&onnx(), &bundle(graph(&[]), |_| ()), None).unwrap();
-    for supported in [None, Some("en"), Some("EN-gb"), Some("de_AT")] {
+    for supported in [None, Some("en"), Some("EN-gb"), Some("de_AT"), Some("eng"), Some("und"), Some("")] {
         assert!(model.supports(supported), "{supported:?}");
     }
-    for other in ["fr", "eng", "", "x-en"] {
+    for other in ["fr", "deu", "unde", "x-en"] {
         assert!(!model.supports(Some(other)), "{other}");
     }
 }

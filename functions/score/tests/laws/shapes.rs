@@ -167,6 +167,44 @@ async fn envelopes_that_people_send_are_opened() {
     assert_eq!(world.objects_under("").await, Vec::<String>::new());
 }
 
+/// One line of an object loses no other: bytes that are no characters, a packed object that ends early, more than a message may have.
+#[tokio::test]
+async fn a_flaw_in_an_object_loses_no_post() {
+    use std::io::Write;
+    let world = Arc::new(World::default());
+    let packed = |bytes: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        packed.write_all(bytes).unwrap();
+        packed.finish().unwrap()
+    };
+    let latin_1 = |id: &str| {
+        let mut line = post_with(id, json!({ "text": HATEFUL, "surface": "SURFACE" })).into_bytes();
+        let at = line.windows(7).position(|seven| seven == b"SURFACE").unwrap();
+        line[at] = 0xe9;
+        [line, b"\n".to_vec()].concat()
+    };
+    let lines =
+        [format!("{}\n", post("before", HATEFUL)).into_bytes(), latin_1("odd"), post("after", HATEFUL).into_bytes()]
+            .concat();
+    world.keeps(CONTENT, "lines", lines.clone()).await;
+    world.keeps(CONTENT, "packed", packed(&latin_1("packed"))).await;
+    let whole = ["cut-1", "cut-2", "cut-3"].map(|id| post(id, HATEFUL)).join("\n");
+    let mut cut = packed(whole.as_bytes());
+    cut.truncate(cut.len() - 40);
+    world.keeps(CONTENT, "cut", cut).await;
+    world.keeps(CONTENT, "large", post("large", &"x ".repeat(600_000))).await;
+    let bodies = ["lines", "packed", "cut", "large"].map(|key| notification(&[key]));
+    assert_eq!(deliver(&app(&world), &bodies).await, Vec::<usize>::new());
+    for id in ["before", "odd", "after", "packed", "cut-1", "cut-2"] {
+        assert_eq!(world.record(id, 1).map(|record| record.decision), Some(Decision::Hide), "{id}");
+    }
+    assert!(world.record("odd", 1).unwrap().degraded.contains(&"characters".to_owned()));
+    let large = world.record("large", 1).unwrap();
+    assert_eq!(large.decision, Decision::Review);
+    assert!(large.degraded.contains(&"undecidable:too_large".to_owned()), "{:?}", large.degraded);
+    assert_eq!(world.objects_under("quarantine/").await.len(), 2, "what was cut off, and what is too large");
+}
+
 /// A post that is an envelope besides: both are public.
 #[tokio::test]
 async fn a_post_around_a_post_hides_neither() {
