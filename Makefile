@@ -106,13 +106,19 @@ lint: tools ## format, clippy, template checks, licences
 	@$(STEP) 'clippy' cargo clippy --locked --workspace --all-targets --release -- -D warnings
 	@$(STEP) 'cfn-lint' $(PYTHON_TOOLS)/cfn-lint template.yaml
 	@$(STEP) 'sam validate' env AWS_DEFAULT_REGION=us-east-1 $(PYTHON_TOOLS)/sam validate --lint
+	@if [ -x .tools/checkov/bin/checkov ]; then \
+	  $(STEP) 'checkov' .tools/checkov/bin/checkov --config-file .checkov.yaml; \
+	else \
+	  echo '==> checkov skipped: not installed (make lint-tools installs it)'; \
+	fi
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  $(STEP) 'cargo deny' cargo deny --locked check bans licenses sources; \
 	else \
 	  echo '==> cargo deny skipped: not installed (make lint-tools compiles it once, some minutes)'; \
 	fi
 
-lint-tools: ## compile cargo-deny into .tools/ for make lint
+lint-tools: ## checkov and cargo-deny into .tools/ for make lint
+	infra/tools.sh checkov
 	cargo install --locked --version $(DENY_VERSION) --root .tools/cargo cargo-deny
 
 deploy: build ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITECTURE=arm64] [ZIG=1] [PARAMETERS='Name=value …']
@@ -120,7 +126,7 @@ deploy: build ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITEC
 	  $(STEP) 'sam build (profile ship)' env PROFILE=ship ARCHITECTURE=$(ARCHITECTURE) $(PYTHON_TOOLS)/sam build --config-env $(STAGE) && \
 	  $(STEP) 'sam deploy of moderato-$(STAGE)' $(PYTHON_TOOLS)/sam deploy --config-env $(STAGE) --parameter-overrides "$$parameters"
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)
-	@$(STEP) 'registry, if nothing is live' $(MODERATO) --stack-env .local/$(STAGE).env registry publish --unless-live --yes
+	@$(STEP) 'registry, if nothing is live' $(PYTHON_TOOLS)/python infra/as_publisher.py $(STAGE) $(MODERATO) --stack-env .local/$(STAGE).env registry publish --unless-live --yes
 
 outputs: tools ## outputs of a deployed stage into .local/STAGE.env
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pins everything of infra/requirements.in, infra/bench.in and infra/peers.in, with hashes.
+# Pins everything of infra/requirements.in, infra/bench.in infra/peers.in and infra/checkov.in, with hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 resolver=../.tools/uv
@@ -16,3 +16,4 @@ lock() {
 lock requirements 3.10
 lock bench 3.11
 lock peers 3.11
+lock checkov 3.11
