@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pins everything of infra/requirements.in, infra/bench.in infra/peers.in and infra/checkov.in, with hashes.
+# Pins everything of infra/requirements.in, infra/bench.in, infra/peers.in and infra/checkov.in, with hashes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 resolver=../.tools/uv

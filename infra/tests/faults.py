@@ -147,10 +147,7 @@ FAULTS = {
     "second queue in the clear": (rules.queues_only_over_tls, lambda t: t["Resources"].pop("EscalationsQueuesPolicy")),
     "short visibility of escalations": (rules.queues_outlast_functions, lambda t: properties(t, "EscalationsQueue").update(VisibilityTimeout=359)),
     "one call deletes a table": (rules.data_is_safe, lambda t: properties(t, "FeaturesTable").pop("DeletionProtectionEnabled")),
-    "posts in the bucket of what decides": (
-        rules.bucket_is_closed,
-        lambda t: properties(t, "ArtifactsBucket").update(NotificationConfiguration=properties(t, "ContentBucket")["NotificationConfiguration"]),
-    ),
+    "posts that nobody hears of": (rules.bucket_is_closed, lambda t: properties(t, "ArtifactsBucket").pop("NotificationConfiguration")),
     "content bucket without TLS": (rules.bucket_is_closed, lambda t: t["Resources"].pop("ContentBucketPolicy")),
     "any source is a platform": (rules.senders_are_named, lambda t: properties(t, "PostsRule")["EventPattern"].pop("source")),
     "bucket of any account may notify": (

@@ -279,10 +279,10 @@ def test_outputs_keep_their_names():
 
 
 def test_intake_notifies_the_posts_queue():
-    bucket = properties(rules.transformed(), "ContentBucket")
-    (notification,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
-    assert rules.text(notification["Queue"]) == "PostsQueue.Arn"
-    assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "intake/"}]
+    for name in ("ContentBucket", "ArtifactsBucket"):  # the second for producers of before there were two
+        (notification,) = properties(rules.transformed(), name)["NotificationConfiguration"]["QueueConfigurations"]
+        assert rules.text(notification["Queue"]) == "PostsQueue.Arn"
+        assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "intake/"}]
 
 
 def dashboard(template):
