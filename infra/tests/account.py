@@ -72,6 +72,9 @@ def versions_follow_parameters(template: dict) -> list[str]:
         named = parameters_of(template, versions.get(name, {}).get("Description", ""))
         for parameter in sorted(used - named - by_release):
             wrong.append(f"{name}: another {parameter} publishes no version, and the alias goes on with the old one")
+        kept = [r for r in template["Resources"].values() if r["Type"] == "AWS::Lambda::Version" and referred(r["Properties"]["FunctionName"]) == name]
+        if any(r.get("UpdateReplacePolicy") != "Retain" or r.get("DeletionPolicy") != "Retain" for r in kept):
+            wrong.append(f"{name}: an earlier version is deleted, and nobody can go back to it")
         if "Release" not in named:
             wrong.append(f"{name}: a Release publishes no version")
     for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items():

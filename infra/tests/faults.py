@@ -180,6 +180,10 @@ FAULTS = {
     ),
     "kill switch without a version": (account.versions_follow_parameters, lambda t: version(t, "Escalate")["Description"]["Fn::Sub"].__setitem__(0, "${Release}")),
     "release without a version": (account.versions_follow_parameters, lambda t: version(t, "Score").pop("Description")),
+    "no version to go back to": (
+        account.versions_follow_parameters,
+        lambda t: [r.pop("UpdateReplacePolicy") for r in t["Resources"].values() if r["Type"] == "AWS::Lambda::Version"],
+    ),
     "queue read past the alias": (account.versions_follow_parameters, lambda t: properties(t, "ScoreMapping").update(FunctionName={"Ref": "ScoreFunction"})),
     "budget without metrics": (account.budget_is_complete, lambda t: properties(t, "Budget")["Budget"].pop("Metrics")),
     "alarm that tells nobody": (watching.alarms_reach_somebody, lambda t: properties(t, "TasksAgeAlarm").pop("AlarmActions")),
