@@ -139,3 +139,10 @@ def test_a_planted_call_and_a_planted_grant_are_seen(monkeypatch):
     monkeypatch.setattr("test_roles.source", lambda path: original(path) + ("\nfn planted() { planted.delete(key); }" if path.name == "intake.rs" else ""))
     assert called("score") - before == {("s3:DeleteObject", "Bucket"), ("s3:ListBucketVersions", "Bucket")}
     assert ("dynamodb:DeleteItem", "Decisions") not in granted("ScoreRole")
+
+
+def test_publisher_may_do_what_publishing_calls_and_nothing_else():
+    code = source(rules.ROOT / "shared/registry/src/publish.rs") + source(rules.ROOT / "cli/src/blocklist.rs").replace("objects()", "objects")
+    methods = {method for name, method in re.findall(r"\b(\w+)\s*\.\s*(\w+)\(", code) if name == "objects"}
+    calls = {ACTIONS[call] for method in methods for call in sdk_calls("objects").get(method, ())}
+    assert set(rules.grants(rules.transformed())["PublisherRole"]) - BY_OTHER_SERVICES == calls
