@@ -68,7 +68,7 @@ GRANTS = {
         "kms:Decrypt": ["ContentKeyArns", "EncryptionKeyArn"],
         "kms:GenerateDataKey": ["EncryptionKeyArn"],
     },
-    # Whoever publishes takes it; the bucket refuses everybody else.
+    # Taken to publish; the bucket refuses everybody else.
     "PublisherRole": {
         "s3:GetObject": PUBLISHED,
         "s3:PutObject": PUBLISHED,
