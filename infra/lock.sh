@@ -19,3 +19,4 @@ lock peers 3.11
 lock eyes/bench 3.11
 lock lock 3.10
 lock training/requirements 3.11
+lock checkov 3.11

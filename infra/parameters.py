@@ -1,8 +1,10 @@
 """parameters.py STAGE [Name=value ...]: the stage's parameters of samconfig.toml, with these over them, for `sam deploy`.
 
-`sam deploy --parameter-overrides` replaces what samconfig.toml says as a whole; this keeps the rest of it.
+`sam deploy --parameter-overrides` replaces what samconfig.toml says as a whole; this keeps the rest of it. `Release`, unless it is given, is a
+digest of all of them: SAM publishes no version of a function when only a parameter's value changes, and `Release` has one published.
 """
 
+import hashlib
 import pathlib
 import shlex
 import sys
@@ -19,4 +21,5 @@ for pair in shlex.split(config[stage]["deploy"]["parameters"]["parameter_overrid
     if not separator:
         sys.exit(f"error: `{pair}` is not Name=value")
     parameters[name] = value
+parameters.setdefault("Release", hashlib.sha256(repr(sorted(parameters.items())).encode()).hexdigest()[:12])
 print(" ".join(f"{name}={shlex.quote(value)}" for name, value in parameters.items()))

@@ -8,6 +8,8 @@
 #   .tools/bench/          what the Python handler of `make bench` needs (infra/bench.txt)
 # With `eyes-bench` as argument, also
 #   .tools/eyes-bench/     what draws pictures and reads them in Python (infra/eyes/bench.txt)
+# With `checkov` as argument, also
+#   .tools/checkov/        the rules of checkov for the template (infra/checkov.txt)
 # Does nothing when it has been done before with the same pins.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -161,6 +163,10 @@ if [ "${1:-}" = bench ]; then
 fi
 if [ "${1:-}" = eyes-bench ]; then
   make_venv .tools/eyes-bench infra/eyes/bench.txt --no-compile
+  exit
+fi
+if [ "${1:-}" = checkov ]; then
+  make_venv .tools/checkov infra/checkov.txt --no-compile
   exit
 fi
 other=$(wheel_arch "${1:-$host}")

@@ -212,14 +212,15 @@ impl Work<'_> {
     /// What is there, and nothing else is done.
     async fn survey(&self) -> Result<String, Failure> {
         let sums = self.through(false).await?;
-        let (bucket, mut lines) = (self.stack.bucket()?, Vec::new());
+        let mut lines = Vec::new();
         lines.push(format!("{} {}, sent before {}:", self.kind(), keyed_hex(self.digest()), self.at));
         let parts = self.parts(&sums)?;
         lines.extend(parts.iter().map(|part| format!("  {:>8} {:<34} {}", part.count, part.what, part.r#where)));
         if sums.objects.shared > 0 {
             lines.push(format!(
-                "  {} objects under s3://{bucket}/{INTAKE} hold posts of others too, and would stay",
-                sums.objects.shared
+                "  {} objects under {} hold posts of others too, and would stay",
+                sums.objects.shared,
+                self.own(INTAKE)?
             ));
         }
         lines.push(self.price(&sums));
@@ -326,12 +327,25 @@ impl Work<'_> {
         }
     }
 
-    /// Posts that came as objects into the stack's own bucket.
+    /// The stack's own buckets: the one that producers write to, and the one that they wrote to before there were two.
+    fn buckets(&self) -> Result<[&str; 2], Failure> {
+        Ok([self.stack.content_bucket()?, self.stack.bucket()?])
+    }
+
+    /// A prefix in both of them.
+    fn own(&self, prefix: &str) -> Result<String, Failure> {
+        Ok(self.buckets()?.map(|bucket| format!("s3://{bucket}/{prefix}")).join(" and "))
+    }
+
+    /// Posts that came as objects into the stack's own buckets.
     async fn intake(&self, erases: bool) -> Result<Held, Failure> {
-        let (objects, bucket) = (self.stack.objects(), self.stack.bucket()?);
-        let listed = objects.list(bucket, INTAKE, soon()).await?;
+        let objects = self.stack.objects();
+        let mut listed = Vec::new();
+        for bucket in self.buckets()? {
+            listed.extend(objects.list(bucket, INTAKE, soon()).await?.into_iter().map(|info| (bucket, info)));
+        }
         let bar = progress("objects", listed.len());
-        let looks = listed.iter().map(async |info| -> Result<Held, Failure> {
+        let looks = listed.iter().map(async |(bucket, info)| -> Result<Held, Failure> {
             bar.inc(1);
             let object = match objects.get(bucket, &info.key, MAX_POST_BYTES, soon()).await {
                 Ok(Some(object)) => object,
@@ -445,7 +459,7 @@ impl Work<'_> {
             part("decisions", table("DECISIONS_TABLE")?, sums.stored.decisions),
             part("feature rows", table("FEATURES_TABLE")?, sums.stored.features),
             part("originals in quarantine", format!("s3://{bucket}/quarantine/"), sums.stored.quarantined.len() as u64),
-            part("posts that came as objects", format!("s3://{bucket}/{INTAKE}"), sums.objects.own),
+            part("posts that came as objects", self.own(INTAKE)?, sums.objects.own),
         ];
         for (held, output) in sums.letters.iter().zip(SEARCHED) {
             parts.push(part("dead letters", format!("queue {}", name(stack.output(output)?)), held.own));
@@ -480,20 +494,18 @@ impl Work<'_> {
         ));
         left.push(rest(
             "texts that posts referred to",
-            format!("s3://{bucket}/content/"),
+            self.own("content/")?,
             Some(days("CONTENT_DAYS")?),
             "only the platform knows which object belonged to which post",
         ));
         if sums.objects.shared + sums.objects.unread > 0 {
             let why = "objects that hold posts of others too, or are too large to be read";
-            left.push(rest(
-                "posts that came as objects",
-                format!("s3://{bucket}/{INTAKE}"),
-                Some(days("CONTENT_DAYS")?),
-                why,
-            ));
+            left.push(rest("posts that came as objects", self.own(INTAKE)?, Some(days("CONTENT_DAYS")?), why));
         }
-        for other in stack.output("CONTENT_BUCKETS")?.split(',').filter(|other| !other.is_empty() && *other != bucket) {
+        let own = self.buckets()?;
+        for other in
+            stack.output("CONTENT_BUCKETS")?.split(',').filter(|other| !other.is_empty() && !own.contains(other))
+        {
             left.push(rest("content", format!("s3://{other}"), None, "not Moderato's bucket: its owner erases there"));
         }
         if sums.stored.unreadable > 0 {

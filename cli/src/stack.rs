@@ -72,6 +72,11 @@ impl Stack {
         S3Objects::new(&self.aws)
     }
 
+    /// The bucket that producers write to.
+    pub fn content_bucket(&self) -> Result<&str, Failure> {
+        self.output("CONTENT_BUCKET")
+    }
+
     /// The bucket of models, policies and quarantine.
     pub fn bucket(&self) -> Result<&str, Failure> {
         self.output("ARTIFACTS_BUCKET")

@@ -22,7 +22,7 @@ from deploy import local_variables
 # The name of this machine in the image that infra/sam_local_image.sh makes.
 HOST_NAME = "local-aws"
 # Stands for the stack's bucket in the samples of events/.
-SAMPLE_BUCKET = "moderato-dev-artifactsbucket-example"
+SAMPLE_BUCKET = "moderato-dev-contentbucket-example"
 # The queue in the samples of what goes to the escalate function.
 ESCALATIONS = ":moderato-dev-escalations"
 
@@ -37,7 +37,7 @@ def invoke(cloud: LocalCloud, event: str) -> int:
     variables["DIGEST_KEY"] = cloud.client("secretsmanager").get_secret_value(SecretId=variables["DIGEST_KEY_SECRET"])["SecretString"]
     event_file = cloud.folder / "event.json"
     try:
-        text = pathlib.Path(event).read_text().replace(SAMPLE_BUCKET, variables["ARTIFACTS_BUCKET"])
+        text = pathlib.Path(event).read_text().replace(SAMPLE_BUCKET, variables["CONTENT_BUCKET"])
         event_file.write_text(text)
     except OSError as error:
         raise CloudError(f"`{event}` cannot be read: {error.strerror}\n  samples are in events/") from error

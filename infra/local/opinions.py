@@ -143,7 +143,7 @@ def main() -> int:
         run = f"opinions-{int(time.time())}"
         sent, hateful = posts(run, tweets(arguments.posts)), {}
         if arguments.pictures:
-            pictures, hateful = picture_posts(run, arguments.pictures, cloud, variables["ARTIFACTS_BUCKET"])
+            pictures, hateful = picture_posts(run, arguments.pictures, cloud, variables["CONTENT_BUCKET"])
             sent += pictures
         send(cloud.client("sqs"), variables["POSTS_QUEUE_URL"], sent)
         decided = final(cloud.client("dynamodb"), variables["DECISIONS_TABLE"], [post["post_id"] for post in sent])

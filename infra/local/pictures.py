@@ -57,7 +57,7 @@ def posts(bucket: str) -> list[dict]:
 
 def main() -> None:
     cloud = LocalCloud(ROOT / ".local", 4566)
-    bucket = local_variables(cloud)["ARTIFACTS_BUCKET"]
+    bucket = local_variables(cloud)["CONTENT_BUCKET"]
     for key, data in pictures().items():
         cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=data, ContentType="image/png")
     (cloud.folder / "asked.jsonl").write_text("".join(json.dumps(post) + "\n" for post in posts(bucket)))

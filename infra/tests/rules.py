@@ -9,6 +9,7 @@ import copy
 import functools
 import json
 import pathlib
+import re
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from samcli.yamlhelper import yaml_parse
@@ -16,7 +17,10 @@ from samtranslator.translator.transform import transform
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TAGS = {"Project", "Stage", "System", "Component", "Owner", "CostCenter"}
-FORGOTTEN_PREFIXES = ("quarantine/", "quarantine-of/", "content/", "intake/", "training/checkpoints/")
+FORGOTTEN_PREFIXES = {
+    "ArtifactsBucket": ("quarantine/", "quarantine-of/", "content/", "intake/", "training/checkpoints/"),
+    "ContentBucket": ("content/", "intake/"),
+}
 # A message comes no more often than this while nothing can be stored (functions/score/tests/simulate/outage.rs).
 MOST_RECEIVES_AN_HOUR = 30
 # Actions for which AWS knows no resource.
@@ -31,18 +35,18 @@ class _NoManagedPolicies:
 
 
 @functools.cache
-def _transformed() -> dict:
+def _transformed(parameters: tuple = ()) -> dict:
     template = yaml_parse((ROOT / "template.yaml").read_text())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"  # what `sam package` puts there
     defaults = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
-    return transform(template, defaults, _NoManagedPolicies())
+    return transform(template, defaults | dict(parameters), _NoManagedPolicies())
 
 
-def transformed() -> dict:
-    """template.yaml after the SAM transform; yours to change."""
-    return copy.deepcopy(_transformed())
+def transformed(**parameters) -> dict:
+    """template.yaml after the SAM transform, which looks at few parameters; yours to change."""
+    return copy.deepcopy(_transformed(tuple(sorted(parameters.items()))))
 
 
 def of_type(template: dict, kind: str) -> dict[str, dict]:
@@ -102,6 +106,15 @@ def deployed(template: dict, **parameters) -> dict:
     }
 
 
+def refusals(template: dict, **parameters) -> list[str]:
+    """Why CloudFormation refuses a deployment with these parameters: what the template's rules say."""
+    said = []
+    for rule in template["Rules"].values():
+        if resolve(template, rule.get("RuleCondition", {"Fn::Equals": ["", ""]}), parameters):
+            said += [a["AssertDescription"] for a in rule["Assertions"] if not resolve(template, a["Assert"], parameters)]
+    return said
+
+
 def text(value) -> str:
     """A resource reference in one line: `PostsQueue.Arn`, `${ArtifactsBucket.Arn}/models/*`."""
     if isinstance(value, dict):
@@ -118,7 +131,7 @@ def text(value) -> str:
     return str(value)
 
 
-def _referred(value) -> str:
+def referred(value) -> str:
     """The logical name that a Ref or GetAtt points to."""
     return text(value).split(".")[0]
 
@@ -168,17 +181,24 @@ def explicit_permissions(template: dict) -> list[str]:
                 wrong.append(f"{role} may {action}")
             wrong += [f"{role} may {action} on everything" for resource in resources if resource in ("*", "arn:aws:s3:::*") and action not in WITHOUT_RESOURCE]
     functions = of_type(template, "AWS::Lambda::Function")
-    roles = [_referred(function["Role"]) for function in functions.values()]
+    roles = [referred(function["Role"]) for function in functions.values()]
     if len(set(roles)) != len(roles):
         wrong.append("two functions share a role")
     return wrong
+
+
+def function_of(template: dict, name) -> str:
+    """The logical name of the function behind a Ref to it or to its alias."""
+    aliases = of_type(template, "AWS::Lambda::Alias")
+    name = referred(name)
+    return referred(aliases[name]["FunctionName"]) if name in aliases else name
 
 
 def sources(template: dict) -> list[tuple[str, dict, dict, dict]]:
     """(mapping's name, mapping, its queue, its function) for every event source mapping."""
     queues, functions = of_type(template, "AWS::SQS::Queue"), of_type(template, "AWS::Lambda::Function")
     return [
-        (name, mapping, queues[_referred(mapping["EventSourceArn"])], functions[_referred(mapping["FunctionName"])])
+        (name, mapping, queues[referred(mapping["EventSourceArn"])], functions[function_of(template, mapping["FunctionName"])])
         for name, mapping in of_type(template, "AWS::Lambda::EventSourceMapping").items()
     ]
 
@@ -203,7 +223,7 @@ def dead_letters(template: dict) -> list[str]:
             continue
         if redrive.get("maxReceiveCount", 0) < MOST_RECEIVES_AN_HOUR:
             wrong.append(f"{name}: an hour in which nothing can be stored leaves dead letters")
-        dlq = queues[_referred(redrive["deadLetterTargetArn"])]
+        dlq = queues[referred(redrive["deadLetterTargetArn"])]
         if dlq.get("MessageRetentionPeriod", 345600) != 1209600:
             wrong.append(f"{name}: the DLQ keeps messages for less than 14 days")
         if queue.get("MessageRetentionPeriod", 345600) >= 1209600:
@@ -212,7 +232,7 @@ def dead_letters(template: dict) -> list[str]:
 
 
 def unconsumed_queues_keep(template: dict) -> list[str]:
-    consumed = {_referred(m["EventSourceArn"]) for m in of_type(template, "AWS::Lambda::EventSourceMapping").values()}
+    consumed = {referred(m["EventSourceArn"]) for m in of_type(template, "AWS::Lambda::EventSourceMapping").values()}
     wrong = []
     for name, queue in of_type(template, "AWS::SQS::Queue").items():
         if name in consumed:
@@ -243,7 +263,7 @@ def logs_declared(template: dict) -> list[str]:
         if not group.get("RetentionInDays"):
             wrong.append(f"{name}: logs that never expire")
     for name, function in of_type(template, "AWS::Lambda::Function").items():
-        if _referred(function.get("LoggingConfig", {}).get("LogGroup", "")) not in groups:
+        if referred(function.get("LoggingConfig", {}).get("LogGroup", "")) not in groups:
             wrong.append(f"{name}: logs to a group that is not declared here")
     return wrong
 
@@ -260,6 +280,8 @@ def data_is_safe(template: dict) -> list[str]:
             wrong.append(f"{name}: not on demand")
         if not table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
             wrong.append(f"{name}: without point-in-time recovery")
+        if table.get("DeletionProtectionEnabled") is not True:
+            wrong.append(f"{name}: can be deleted by one call")
         if not table.get("SSESpecification", {}).get("SSEEnabled"):
             wrong.append(f"{name}: not encrypted")
         if table.get("TimeToLiveSpecification") != {"AttributeName": "expires_at", "Enabled": True}:
@@ -281,11 +303,13 @@ def bucket_is_closed(template: dict) -> list[str]:
         if bucket.get("VersioningConfiguration") != {"Status": "Enabled"}:
             wrong.append(f"{name}: not versioned")
         rules = {r.get("Prefix"): r for r in bucket.get("LifecycleConfiguration", {}).get("Rules", []) if r["Status"] == "Enabled"}
-        for prefix in FORGOTTEN_PREFIXES:
+        for prefix in FORGOTTEN_PREFIXES[name]:
             rule = rules.get(prefix, {})
             if not rule.get("ExpirationInDays") or not rule.get("NoncurrentVersionExpiration"):
                 wrong.append(f"{name}: {prefix} is kept for ever")
-        own = [p for p in policies if _referred(p["Bucket"]) == name]
+        if "NotificationConfiguration" not in bucket:
+            wrong.append(f"{name}: a post that is put there is never decided")
+        own = [p for p in policies if referred(p["Bucket"]) == name]
         if not any(_only_tls(p["PolicyDocument"]) for p in own):
             wrong.append(f"{name}: reachable without TLS")
     return wrong
@@ -293,7 +317,7 @@ def bucket_is_closed(template: dict) -> list[str]:
 
 def queues_only_over_tls(template: dict) -> list[str]:
     covered = {
-        _referred(queue)
+        referred(queue)
         for policy in of_type(template, "AWS::SQS::QueuePolicy").values()
         if _only_tls(policy["PolicyDocument"])
         for queue in policy["Queues"]
@@ -318,53 +342,43 @@ def senders_are_named(template: dict) -> list[str]:
             principal = statement["Principal"]
             if principal == "*" or principal == {"AWS": "*"}:
                 wrong.append(f"{name}: {statement['Sid']} lets everybody in")
-            if "Service" in principal and "aws:SourceArn" not in json.dumps(statement.get("Condition", {})):
+            condition = json.dumps(statement.get("Condition", {}))
+            if "Service" in principal and "aws:SourceArn" not in condition:
                 wrong.append(f"{name}: {statement['Sid']} does not say for which resource")
+            # The ARN of a bucket names no account.
+            if principal == {"Service": "s3.amazonaws.com"} and "aws:SourceAccount" not in condition:
+                wrong.append(f"{name}: {statement['Sid']} does not say of which account")
+    for rule in of_type(template, "AWS::Events::Rule").values():
+        if "EventPattern" in rule and not rule["EventPattern"].get("source"):
+            wrong.append("events of any source are posts")
     return wrong
 
 
-def watched(alarm: dict) -> set[tuple[str, str, str]]:
-    """(namespace, metric, what it is of) of an alarm: of one metric, or of several in an expression."""
-    metrics = [alarm] if "MetricName" in alarm else [m["MetricStat"]["Metric"] for m in alarm["Metrics"] if "MetricStat" in m]
-    return {(m["Namespace"], m["MetricName"], _referred(m["Dimensions"][0]["Value"])) for m in metrics}
-
-
-def alarms_watch(template: dict) -> list[str]:
-    alarms = of_type(template, "AWS::CloudWatch::Alarm")
-    functions = of_type(template, "AWS::Lambda::Function")
-    wanted = {
-        ("Moderato", "PostsQuarantined", "score"),
-        ("Moderato", "RegistryFallback", "score"),
-        ("Moderato", "PostsWithoutSecondOpinion", "escalate"),
-        ("Moderato", "BreakerOpen", "escalate"),
-        ("Moderato", "BudgetSpent", "escalate"),
-        ("Moderato", "ProvisionalOverdue", "escalate"),
-        ("Moderato", "PostsQuarantined", "escalate"),
-    }
-    wanted |= {("AWS/Lambda", metric, name) for name in functions for metric in ("Throttles", "Errors", "Duration")}
-    for _, mapping, queue, _ in sources(template):
-        wanted.add(("AWS/SQS", "ApproximateAgeOfOldestMessage", _referred(mapping["EventSourceArn"])))
-        if "RedrivePolicy" in queue:
-            wanted.add(("AWS/SQS", "ApproximateNumberOfMessagesVisible", _referred(queue["RedrivePolicy"]["deadLetterTargetArn"])))
-    endpoint = {name for name in template["Resources"] if template["Resources"][name]["Type"] == "AWS::SageMaker::Endpoint"}
-    wanted |= {("AWS/SageMaker", m, "moderato-${Stage}") for m in ("ModelLatency", "Invocation5XXErrors", "InvocationModelErrors") if endpoint}
-    missing = wanted - set().union(*map(watched, alarms.values()))
-    wrong = [f"no alarm on {namespace} {metric} of {of}" for namespace, metric, of in sorted(missing)]
-    for name, alarm in alarms.items():
-        if alarm.get("MetricName") == "Duration":
-            longest = functions[_referred(alarm["Dimensions"][0]["Value"])]["Timeout"] * 1000 / 2
-            parameter = template["Parameters"][alarm["Threshold"]["Ref"]]
-            if alarm.get("ExtendedStatistic") != "p99" or max(parameter["Default"], parameter["MaxValue"]) > longest:
-                wrong.append(f"{name}: not the 99th percentile at half the timeout or less")
-        if alarm.get("TreatMissingData") != "notBreaching":
-            wrong.append(f"{name}: alarms when nothing is posted")
-    return wrong
+def parameters_of(template: dict, value) -> set[str]:
+    """Parameters that a value depends on, through conditions and `${…}` too."""
+    if isinstance(value, list):
+        return set().union(*(parameters_of(template, item) for item in value))
+    if isinstance(value, str):
+        return {name for name in re.findall(r"\$\{(\w+)\}", value) if name in template["Parameters"]}
+    if not isinstance(value, dict):
+        return set()
+    found = set()
+    for key, item in value.items():
+        if key == "Ref" and item in template["Parameters"]:
+            found.add(item)
+        elif key == "Fn::If":
+            found |= parameters_of(template, template["Conditions"][item[0]]) | parameters_of(template, item[1:])
+        elif key == "Condition" and isinstance(item, str):
+            found |= parameters_of(template, template["Conditions"][item])
+        else:
+            found |= parameters_of(template, item)
+    return found
 
 
 def fast_path_is_alone(template: dict) -> list[str]:
     """What gives second opinions, however slow or broken, is out of reach of the function that decides first."""
     wrong = []
-    read = [(_referred(m["EventSourceArn"]), _referred(m["FunctionName"])) for m in of_type(template, "AWS::Lambda::EventSourceMapping").values()]
+    read = [(referred(m["EventSourceArn"]), function_of(template, m["FunctionName"])) for m in of_type(template, "AWS::Lambda::EventSourceMapping").values()]
     for queue, function in (("PostsQueue", "ScoreFunction"), ("EscalationsQueue", "EscalateFunction")):
         if [pair for pair in read if queue in pair or function in pair] != [(queue, function)]:
             wrong.append(f"{queue} is not read by {function} alone, or that reads something else")
@@ -392,6 +406,15 @@ def endpoint_is_wanted_first(template: dict) -> list[str]:
     for kind in ("SageMaker::Endpoint", "SageMaker::EndpointConfig", "SageMaker::Model"):
         if f"AWS::{kind}" not in wanted:
             wrong.append(f"no {kind} with an image")
+    scaled, variants = template["Resources"].get("EndpointScaling", {}).get("Properties", {}), of_type(template, "AWS::SageMaker::EndpointConfig")
+    variant = variants["EndpointConfig"]["ProductionVariants"][0]["VariantName"] if variants else None
+    if "EndpointInstance" not in parameters_of(template, variant):
+        wrong.append("another machine is another size of the same variant, which AWS refuses while it scales")
+    if scaled.get("ResourceId", {}).get("Fn::Sub", [0, {}])[1].get("Variant") != variant:
+        wrong.append("another variant is scaled than there is")
+    for endpoint in of_type(template, "AWS::SageMaker::Endpoint").values():
+        if endpoint.get("RetainAllVariantProperties") is not True or not endpoint.get("DeploymentConfig", {}).get("AutoRollbackConfiguration"):
+            wrong.append("an update of the endpoint resets its size, or is never taken back")
     for kind in ("ScalableTarget", "ScalingPolicy"):
         if f"AWS::ApplicationAutoScaling::{kind}" not in wanted:
             wrong.append(f"an endpoint that does not scale: no {kind}")
@@ -441,7 +464,6 @@ ALL = (
     bucket_is_closed,
     queues_only_over_tls,
     senders_are_named,
-    alarms_watch,
     fast_path_is_alone,
     endpoint_is_wanted_first,
     training_is_wanted_first,

@@ -41,7 +41,56 @@ def test_fewer_seconds_and_fewer_posts_cost_less():
         costs.SECONDS["a text"] = 0.020
 
 
+def alarms_and_metrics(**parameters):
+    """How many alarms a deployment has, and over how many metrics; a band of what is expected is paid as three."""
+    deployed = rules.deployed(rules.transformed(), **parameters).values()
+    alarms = [r["Properties"] for r in deployed if r["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = [1 if "MetricName" in a else 3 if "ThresholdMetricId" in a else sum("MetricStat" in m for m in a["Metrics"]) for a in alarms]
+    return len(alarms), sum(watched)
+
+
 def test_every_alarm_is_counted_on_the_page():
-    alarms = [r for r in rules.deployed(rules.transformed()).values() if r["Type"] == "AWS::CloudWatch::Alarm"]
-    words = {15: "fifteen", 16: "sixteen", 17: "seventeen", 18: "eighteen"}
-    assert f"{words[len(alarms)]} alarms at 0.10 USD a month, {len(alarms) / 10:.2f} USD" in PAGE
+    alarms, metrics = alarms_and_metrics()
+    assert alarms == metrics, "by default every alarm is over one metric"
+    assert f"{alarms} alarms at {costs.ALARM_METRIC:.2f} USD a month, {alarms * costs.ALARM_METRIC:.2f} USD" in PAGE
+    alarms, metrics = alarms_and_metrics(Stage="prod", AlarmTopicArn="topic")
+    assert f"in prod {alarms} alarms over {metrics} metrics, {metrics * costs.ALARM_METRIC:.2f} USD" in PAGE
+
+
+def test_page_says_what_a_day_costs_and_what_bounds_it():
+    assert costs.days() in PAGE and costs.bounds() in PAGE
+    assert f"{costs.LAMBDA_MB:,} MB" in PAGE
+    waiting = costs.BATCH / costs.KINDS["a benign majority"][0] + costs.WAIT_SECONDS
+    assert f"up to {waiting / costs.WAIT_SECONDS:.1f} times as much besides" in PAGE
+
+
+def test_bound_is_that_of_the_template():
+    template = rules.transformed()
+    stages = template["Mappings"]["Stages"]
+    assert costs.AT_ONCE == {stage: (by["ScoreConcurrency"], by["EscalateConcurrency"]) for stage, by in stages.items()}
+    assert template["Parameters"]["ScoreMemory"]["Default"] == costs.LAMBDA_MB
+    assert template["Resources"]["ScoreMapping"]["Properties"]["BatchSize"] == costs.BATCH
+
+
+def test_bound_by_hand():
+    """200 and 50 batches, 86,400 seconds, 1,769 MB at 0.0000166667 USD a GB-second."""
+    assert costs.time_a_day("prod") == pytest.approx(250 * 86_400 * 1769 / 1024 * 0.0000166667)
+    assert 621 < costs.time_a_day("prod") < 623
+
+
+def test_measured_figures_are_those_of_the_readme():
+    page = (rules.ROOT / "README.md").read_text()
+    (benign, cheap, some), (hate, dear, many) = costs.KINDS.values()
+    assert f"{benign} posts a second\nto" in page and f"and {hate} to" in page
+    assert f"{cheap} and {dear} USD a million posts" in page
+    assert f"({100 * some:.1f} % of decisions above approve)" in page and f"({100 * many:.1f} %)" in page
+
+
+def test_more_at_once_costs_more():
+    before = costs.bounds()
+    at_once = costs.AT_ONCE["prod"]
+    try:
+        costs.AT_ONCE["prod"] = (201, 50)
+        assert costs.bounds() != before
+    finally:
+        costs.AT_ONCE["prod"] = at_once

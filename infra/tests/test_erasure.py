@@ -37,7 +37,7 @@ def holders(stack, name: str) -> dict[str, list]:
             for item in page["Items"]:
                 look(f"table {table}", item)
     s3 = stack.client("s3")
-    for bucket in (stack.variables["ARTIFACTS_BUCKET"], stack.content_bucket):
+    for bucket in (stack.variables["ARTIFACTS_BUCKET"], stack.variables["CONTENT_BUCKET"], stack.content_bucket):
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             for version in page.get("Versions", []):
                 body = s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
@@ -93,7 +93,7 @@ def counts(receipt: dict) -> dict[str, int]:
 def test_nothing_of_a_person_is_left_but_what_the_receipt_says_and_nothing_comes_back(published, tmp_path):
     stack, sqs = published, published.client("sqs")
     person, other = Person(), Person()
-    bucket = stack.variables["ARTIFACTS_BUCKET"]
+    bucket = stack.variables["CONTENT_BUCKET"]
     cut = person.post("cut", HATE)[:-2]
     mine = [person.post("calm"), person.post("hate", HATE), person.post("edited"), person.post("edited", HATE, revision=2), cut]
     theirs = [other.post("calm"), other.post("hate", HATE)]

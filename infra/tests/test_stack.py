@@ -18,7 +18,7 @@ def test_template_deploys_with_everything_switched_on(stack):
     queue = stack.client("sqs").get_queue_attributes(QueueUrl=stack.variables["POSTS_QUEUE_URL"], AttributeNames=["All"])
     policy = json.loads(queue["Attributes"]["Policy"])
     assert {s["Sid"] for s in policy["Statement"]} == {
-        "OnlyOverTls", "OwnBucket", "ContentBuckets", "ProducerAccounts", "Topic", "EventBus",
+        "OnlyOverTls", "OwnBucket", "ContentBuckets", "ProducerAccounts", "ProducerRoles", "Topic", "EventBus",
     }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_post_through_the_event_bus(stack):
 def test_post_through_the_bucket(stack):
     post = new_post()
     key = f"intake/2026/with space+plus/{post['post_id']}.json"
-    stack.client("s3").put_object(Bucket=stack.variables["ARTIFACTS_BUCKET"], Key=key, Body=json.dumps(post).encode())
+    stack.client("s3").put_object(Bucket=stack.variables["CONTENT_BUCKET"], Key=key, Body=json.dumps(post).encode())
     decided(stack, post)
 
 
@@ -113,7 +113,7 @@ def test_poison_ends_in_quarantine_and_its_neighbours_are_decided(stack):
 
 
 def test_samples_that_are_no_poison_leave_nothing_behind(stack):
-    bucket = stack.variables["ARTIFACTS_BUCKET"]
+    bucket = stack.variables["CONTENT_BUCKET"]
     objects = stack.client("s3")
     objects.put_object(Bucket=bucket, Key="content/event-text-ref.txt", Body="The text of a claim check.".encode())
     for pattern in ("native*.json", "cloudevents.json", "sns-*.json", "eventbridge.json", "s3-test-event.json", "text-ref*.json"):

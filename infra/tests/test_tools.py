@@ -202,6 +202,17 @@ def test_overrides_keep_the_rest_of_the_stage():
     assert any(word.startswith("LogRetentionDays=") for word in words)
 
 
+def test_another_value_of_a_parameter_is_another_release():
+    def release(*overrides):
+        command = [sys.executable, str(ROOT / "infra" / "parameters.py"), "prod", *overrides]
+        words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        (found,) = [word for word in words if word.startswith("Release=")]
+        return found
+
+    assert release("SecondOpinion=off") == release("SecondOpinion=off") != release("SecondOpinion=on")
+    assert release("Release=mine") == "Release=mine"
+
+
 def test_zip_is_small_enough_for_lambda():
     """250 MB unpacked is Lambda's limit; half of it is ours."""
     models = [ROOT / "shared/scoring/models", ROOT / ".tools/eyes"]

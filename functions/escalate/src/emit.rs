@@ -29,8 +29,12 @@ pub(crate) async fn emit(app: &App, work: &mut Work) {
             item.state = State::Trouble(Trouble::Retry(error));
         }
     }
+    let now_ms = work.invocation.now_ms();
     for item in &mut work.items {
         if let State::Decided { record, stored: true, new } = &item.state {
+            if *new {
+                work.latencies_ms.push(now_ms.saturating_sub(record.received_at.millis()));
+            }
             item.state = State::Done { record: record.clone(), new: *new };
         }
     }

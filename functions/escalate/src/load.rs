@@ -33,7 +33,15 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
     look_up(app, &mut items, deadlines.load).await;
     let by = deadlines.load.min(Deadline::now() + FETCH_TIMEOUT);
     join_all(items.iter_mut().map(|item| fetch(app, item, by))).await;
-    Work { items, deadlines, invocation, tasks_sent: 0, actions_sent: 0, asked_ms: Vec::new() }
+    Work {
+        items,
+        deadlines,
+        invocation,
+        latencies_ms: Vec::new(),
+        tasks_sent: 0,
+        actions_sent: 0,
+        asked_ms: Vec::new(),
+    }
 }
 
 fn read(message: &SqsMessage, now_ms: i64) -> Item {

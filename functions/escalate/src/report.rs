@@ -47,7 +47,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     let mut images: BTreeMap<String, usize> = BTreeMap::new();
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut errors: BTreeSet<String> = BTreeSet::new();
-    let (mut latencies, mut went_without, mut found) = (Vec::new(), Vec::new(), 0);
+    let (mut went_without, mut found) = (Vec::new(), 0);
     let mut count = |name| *counts.entry(name).or_default() += 1;
     for item in &work.items {
         match &item.state {
@@ -75,7 +75,6 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
                         *images.entry(error.clone()).or_default() += 1;
                     }
                 }
-                latencies.push(record.decided_at.millis().saturating_sub(record.received_at.millis()));
             }
             State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),
             State::Gone => count("PostsGone"),
@@ -98,7 +97,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     metrics.count("TasksSent", work.tasks_sent);
     metrics.count("ActionsSent", work.actions_sent);
     metrics.count("RegistryFallback", usize::from(!app.judge.degraded.is_empty()));
-    metrics.milliseconds("DecisionLatency", &latencies);
+    metrics.milliseconds("DecisionLatency", &work.latencies_ms);
     metrics.milliseconds("OpinionLatency", &work.asked_ms);
     let elapsed = i64::try_from(work.deadlines.started.elapsed().as_millis()).unwrap_or(i64::MAX);
     metrics.milliseconds("BatchDuration", &[elapsed]);

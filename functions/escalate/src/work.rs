@@ -64,6 +64,8 @@ pub(crate) struct Work {
     pub(crate) items: Vec<Item>,
     pub(crate) deadlines: Deadlines,
     pub(crate) invocation: Invocation,
+    /// Of each post that was decided again: milliseconds from sent to decided, stored and handed on.
+    pub(crate) latencies_ms: Vec<i64>,
     pub(crate) tasks_sent: usize,
     pub(crate) actions_sent: usize,
     /// Milliseconds that each request for opinions took.

@@ -50,9 +50,15 @@ pub(crate) async fn emit(app: &App, work: &mut Work) {
             item.state = State::Trouble(Trouble::Retry(error));
         }
     }
+    let now_ms = work.invocation.now_ms();
     for item in &mut work.items {
         item.state = match std::mem::replace(&mut item.state, State::PutBack) {
-            State::Stored { record, new, .. } => State::Done { record, new },
+            State::Stored { record, new, .. } => {
+                if new {
+                    work.latencies_ms.push(now_ms.saturating_sub(record.received_at.millis()));
+                }
+                State::Done { record, new }
+            }
             State::Split(_) => State::PutBack,
             other => other,
         };

@@ -62,6 +62,7 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
         lookups,
         deadlines,
         invocation,
+        latencies_ms: Vec::new(),
         tasks_sent: 0,
         actions_sent: 0,
         escalations_sent: 0,

@@ -42,25 +42,22 @@ fn is_erased(work: &Work, place: usize) -> bool {
 fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     let mut metrics = telemetry::Metrics::new(&app.config.stage, "score");
     let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
-    let mut latencies = Vec::new();
+    let (mut approved, mut reviewed, mut hidden, mut fallback) = (0, 0, 0, 0);
     let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     let mut errors: BTreeSet<String> = BTreeSet::new();
     let mut count = |name| *counts.entry(name).or_default() += 1;
     for item in &work.items {
         match &item.state {
             State::Done { record, new: true } => {
-                count(match record.decision {
-                    Decision::Approve => "PostsApproved",
-                    Decision::Review => "PostsReviewed",
-                    Decision::Hide => "PostsHidden",
-                });
-                if record.decided_by == DecidedBy::Fallback {
-                    count("PostsFallback");
-                }
+                *match record.decision {
+                    Decision::Approve => &mut approved,
+                    Decision::Review => &mut reviewed,
+                    Decision::Hide => &mut hidden,
+                } += 1;
+                fallback += usize::from(record.decided_by == DecidedBy::Fallback);
                 if record.policy.assumed {
                     count("PostsPolicyAssumed");
                 }
-                latencies.push(record.decided_at.millis().saturating_sub(record.received_at.millis()));
             }
             State::Done { new: false, .. } | State::Repeats(_) => count("PostsRepeated"),
             State::PutBack => count("MessagesSplit"),
@@ -79,6 +76,13 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     for kind in &work.kept {
         *kinds.entry(kind).or_default() += 1;
     }
+    // All four with every batch that decides: alarms watch what share of the posts each is.
+    if approved + reviewed + hidden > 0 {
+        metrics.part("PostsApproved", approved);
+        metrics.part("PostsReviewed", reviewed);
+        metrics.part("PostsHidden", hidden);
+        metrics.part("PostsFallback", fallback);
+    }
     metrics.count("PostsQuarantined", work.kept.len());
     metrics.count("PostsInConflict", work.conflicts);
     for (name, number) in counts {
@@ -89,7 +93,7 @@ fn metrics(app: &App, work: &Work, failed: usize) -> telemetry::Metrics {
     metrics.count("ActionsSent", work.actions_sent);
     metrics.count("EscalationsSent", work.escalations_sent);
     metrics.count("RegistryFallback", usize::from(!app.judge.degraded.is_empty()));
-    metrics.milliseconds("DecisionLatency", &latencies);
+    metrics.milliseconds("DecisionLatency", &work.latencies_ms);
     let elapsed = i64::try_from(work.deadlines.started.elapsed().as_millis()).unwrap_or(i64::MAX);
     metrics.milliseconds("BatchDuration", &[elapsed]);
     if work.invocation.cold_start {

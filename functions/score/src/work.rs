@@ -76,6 +76,8 @@ pub(crate) struct Work {
     pub(crate) lookups: HashMap<RowKey, Lookup>,
     pub(crate) deadlines: Deadlines,
     pub(crate) invocation: Invocation,
+    /// Of each post that was decided anew: milliseconds from sent to decided, stored and handed on.
+    pub(crate) latencies_ms: Vec<i64>,
     pub(crate) tasks_sent: usize,
     pub(crate) actions_sent: usize,
     pub(crate) escalations_sent: usize,

@@ -30,7 +30,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
             "missing_field about event-deep",
             "post event-among-poison-3@1",
             "unknown_shape",
-            "object moderato-dev-artifactsbucket-example/intake/never-written.json",
+            "object moderato-dev-contentbucket-example/intake/never-written.json",
             "missing_field",
             "post event-among-poison-4@1",
         ],
@@ -66,7 +66,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("escalation.json", &["unknown_shape", "unknown_shape"]),
     ("eventbridge-s3.json", &[KEY_OBJECT]),
     ("eventbridge-text.json", &["post event-eventbridge-text@1"]),
-    ("extended-client.json", &["object moderato-dev-artifactsbucket-example/content/large-message"]),
+    ("extended-client.json", &["object moderato-dev-contentbucket-example/content/large-message"]),
     ("flaw-bad-date.json", &["post event-bad-date@1 but field:created_at"]),
     (
         "flaw-bad-revision.json",
@@ -110,7 +110,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
     ("poison-foreign-bucket.json", &["object somebody-elses-bucket/intake/post.json"]),
     ("poison-many-records.json", &["too_many_records"]),
     ("poison-missing-id.json", &["missing_field"]),
-    ("poison-missing-object.json", &["object moderato-dev-artifactsbucket-example/intake/never-written.json"]),
+    ("poison-missing-object.json", &["object moderato-dev-contentbucket-example/intake/never-written.json"]),
     ("poison-missing-text.json", &["missing_field about event-missing-text"]),
     ("poison-not-json.json", &["invalid_json"]),
     ("poison-number.json", &["unknown_shape"]),
@@ -132,7 +132,7 @@ const SAMPLES: &[(&str, &[&str])] = &[
 ];
 
 /// Told by EventBridge as it is and by S3 in the encoding of forms: the same key.
-const KEY_OBJECT: &str = "object moderato-dev-artifactsbucket-example/intake/2026 autumn/post+1.json";
+const KEY_OBJECT: &str = "object moderato-dev-contentbucket-example/intake/2026 autumn/post+1.json";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events")

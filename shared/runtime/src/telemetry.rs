@@ -61,6 +61,11 @@ impl Metrics {
         }
     }
 
+    /// Adds a count, 0 too: an alarm on a share divides by it, and CloudWatch cannot divide by what is not there.
+    pub fn part(&mut self, name: &'static str, count: usize) {
+        self.values.push((name, Unit::Count, json!(count)));
+    }
+
     /// Adds a 1 for every `true` and a 0 for every `false`, at most 100 of them: their sum is a number, their average a share, which an
     /// alarm can watch without arithmetic of its own.
     pub fn share(&mut self, name: &'static str, values: &[bool]) {
@@ -134,6 +139,7 @@ mod tests {
         let mut metrics = Metrics::new("dev", "score");
         metrics.count("PostsDecided", 9);
         metrics.count("PostsQuarantined", 0);
+        metrics.part("PostsHidden", 0);
         metrics.milliseconds("DecisionLatency", &[5, 7]);
         metrics.share("PostsWithout", &[true, false]);
         metrics.share("PostsWith", &[]);
@@ -145,7 +151,8 @@ mod tests {
             .flatten()
             .filter_map(|metric| metric["Name"].as_str())
             .collect();
-        assert_eq!(defined, ["PostsDecided", "DecisionLatency", "PostsWithout"]);
+        assert_eq!(defined, ["PostsDecided", "PostsHidden", "DecisionLatency", "PostsWithout"]);
+        assert_eq!(line["PostsHidden"], json!(0));
         assert_eq!(line["PostsWithout"], json!([1, 0]));
         assert_eq!((&line["PostsDecided"], &line["DecisionLatency"]), (&json!(9), &json!([5, 7])));
         assert_eq!((&line["stage"], &line["service"]), (&json!("dev"), &json!("score")));
