@@ -437,10 +437,12 @@ fn a_bank_is_refused_with_its_line() {
 }
 
 #[test]
-fn the_example_passes_its_own() {
+fn the_examples_pass_their_own() {
     let bank = Bank::load(include_str!("../../domain/policies/examples/campaign.bank")).unwrap();
     assert_eq!((bank.name(), bank.len()), ("campaign", 6));
     assert_eq!(bank.label(13), Some("invented people"));
+    let slogans = Bank::load(include_str!("../../domain/policies/examples/slogans.bank")).unwrap();
+    assert_eq!((slogans.name(), slogans.len()), ("slogans", 15));
 }
 
 fn records(bank: Option<&str>, texts: &[&str], images: &[Option<&str>]) -> BTreeMap<String, SignalRecord> {
