@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::{Deadline, Grave, Search, StoreError};
+use store::{Deadline, Grave, StoreError};
 
 /// Content that takes longer is left for the next delivery: its neighbours have seconds too.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -305,16 +305,14 @@ async fn latest(app: &App, items: &mut [Item], deadline: Deadline) {
         _ => None,
     });
     let looks: Vec<_> = looks.collect();
-    join_all(looks.into_iter().map(async |(post, before, item)| {
-        match app.decisions.find(Search::of_post(post), deadline).await {
-            Ok(page) => {
-                let latest = page.found.iter().map(|found| found.revision).chain(before).max();
-                if let (State::Loaded(subject), Some(latest)) = (&mut item.state, latest) {
-                    subject.post.revision = latest;
-                }
+    join_all(looks.into_iter().map(async |(post, before, item)| match app.decisions.latest(&post, deadline).await {
+        Ok(latest) => {
+            let latest = latest.max(before);
+            if let (State::Loaded(subject), Some(latest)) = (&mut item.state, latest) {
+                subject.post.revision = latest;
             }
-            Err(error) => (item.state, item.reject) = (State::Trouble(Trouble::Retry(error)), None),
         }
+        Err(error) => (item.state, item.reject) = (State::Trouble(Trouble::Retry(error)), None),
     }))
     .await;
 }
