@@ -1,6 +1,6 @@
 //! What a bank of 100,000 entries costs: `cargo bench -p features --bench signals`. To start, in memory, and a post, beside the same posts
 //! with an empty bank; then what the slowest patterns cost that are taken.
-#![allow(clippy::unwrap_used, reason = "a measurement may fail loudly")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement may fail loudly")]
 
 use features::signals::{Bank, Ready};
 use std::fmt::Write as _;

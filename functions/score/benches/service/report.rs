@@ -138,7 +138,7 @@ impl Report {
             let cpu = |one: &Measured| one.spent.cpu.as_secs_f64() * 1e6 / one.posts as f64;
             self.row(&format!("posts a second, one core, {}", mix.name), number, rate, 0, true, "1.5, aim 3");
             self.row(&format!("CPU µs a post, {}", mix.name), number, cpu, 0, false, "");
-            let (ours, alike) = (self.spread(Kind::Ours, number, &rate), self.spread(Kind::Alike, number, &rate));
+            let (ours, alike) = (self.spread(Kind::Ours, number, rate), self.spread(Kind::Alike, number, rate));
             print_row(
                 &format!("posts a second, {}, Python reading the same parts", mix.name),
                 ours,

@@ -269,7 +269,7 @@ impl<F: FnMut(Hit)> Sought<'_, F> {
             let hash = adds.chars().fold(*before, Running::then).hash;
             self.look_up(hash, &pieces, single, Stem { letters: stem, adds, doubles, swapped: None });
         }
-        if pieces.len() == 1 && count >= LEAST_SWAPPED && count <= LONGEST {
+        if pieces.len() == 1 && (LEAST_SWAPPED..=LONGEST).contains(&count) {
             self.swapped(&pieces, count);
         }
     }
