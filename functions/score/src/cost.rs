@@ -9,11 +9,6 @@ use service::prices::{LAMBDA_GB_SECOND, LAMBDA_REQUEST, READ_UNIT, SQS_BATCH, SQ
 /// Half a read unit: feature rows are read eventually consistent, and are under 4 KB.
 const FEATURE_READ: f64 = READ_UNIT / 2.0;
 
-/// Whether the latest revision of a post had to be looked for, consistently.
-fn says_no_revision(state: &State) -> bool {
-    matches!(state, State::Decided { subject, .. } if !subject.post.revision_given)
-}
-
 /// What one post of this invocation costs besides its own write and messages.
 pub(crate) struct Share {
     usd_micro: f64,
@@ -32,8 +27,7 @@ impl Share {
         let gigabytes = f64::from(app.config.memory_mb) / 1024.0;
         let lambda = work.deadlines.started.elapsed().as_secs_f64() * gigabytes * LAMBDA_GB_SECOND + LAMBDA_REQUEST;
         let receive_and_delete = 2.0 * SQS_REQUEST * (decided / SQS_BATCH).ceil();
-        let looked_for = work.items.iter().filter(|item| says_no_revision(&item.state)).count() as f64;
-        let reads = work.lookups.len() as f64 * FEATURE_READ + looked_for * READ_UNIT;
+        let reads = work.lookups.len() as f64 * FEATURE_READ;
         Self { usd_micro: (lambda + receive_and_delete + reads) / decided }
     }
 

@@ -4,7 +4,7 @@ use crate::App;
 use crate::intake::{self, Intake, MAX_OBJECT_BYTES, Reject};
 use crate::work::{Item, Kept, State, Subject, Trouble, Work};
 use domain::{
-    About, CONTENT_NOTE, ContentRecord, MAX_POST_BYTES, Post, PostId, Revision, Source, Timestamp, UNDECIDABLE_NOTE,
+    About, CONTENT_NOTE, ContentRecord, MAX_POST_BYTES, Post, Revision, Source, Timestamp, UNDECIDABLE_NOTE,
     VerdictBefore, View, digested, keyed_hex,
 };
 use features::views::{Lookup, RowKey};
@@ -51,11 +51,7 @@ pub(crate) async fn load(app: &App, batch: &SqsBatch, invocation: Invocation) ->
     let keys: BTreeSet<RowKey> =
         subjects(&items).flat_map(|subject| app.judge.definitions.keys(&subject.post)).collect();
     let looked_up_by = deadlines.load.min(Deadline::now() + LOOKUP_TIMEOUT);
-    let history = async {
-        latest(app, &mut items, looked_up_by).await;
-        verdicts(app, &mut items, looked_up_by).await;
-    };
-    let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), history);
+    let (lookups, ()) = tokio::join!(app.features.fetch(&keys, looked_up_by), verdicts(app, &mut items, looked_up_by));
     erased(app, &mut items, &lookups, deadlines.load).await;
     Work {
         items,
@@ -287,42 +283,10 @@ fn mark_repeats(items: &mut [Item]) {
     }
 }
 
-/// Where a post says no revision, its place is that of the latest there is: then it is found out whether it is an edit. The place of the
-/// first may be free although later ones are taken, by revisions that were given.
-async fn latest(app: &App, items: &mut [Item], deadline: Deadline) {
-    // Those that were given before it in the same batch count as well.
-    let mut given: HashMap<PostId, Revision> = HashMap::new();
-    let looks = items.iter_mut().filter_map(|item| match &mut item.state {
-        State::Loaded(subject) => {
-            let Post { post_id, revision, revision_given, .. } = &subject.post;
-            let before = given.get(post_id).copied();
-            if *revision_given {
-                given.insert(post_id.clone(), before.max(Some(*revision)).unwrap_or(*revision));
-                return None;
-            }
-            Some((subject.post.post_id.clone(), before, item))
-        }
-        _ => None,
-    });
-    let looks: Vec<_> = looks.collect();
-    join_all(looks.into_iter().map(async |(post, before, item)| match app.decisions.latest(&post, deadline).await {
-        Ok(latest) => {
-            let latest = latest.max(before);
-            if let (State::Loaded(subject), Some(latest)) = (&mut item.state, latest) {
-                subject.post.revision = latest;
-            }
-        }
-        Err(error) => (item.state, item.reject) = (State::Trouble(Trouble::Retry(error)), None),
-    }))
-    .await;
-}
-
-/// A first revision has no verdict before it; only later ones that were given cost a look.
+/// A first revision has no verdict before it; only later ones cost a look.
 async fn verdicts(app: &App, items: &mut [Item], deadline: Deadline) {
     let looks = items.iter_mut().filter_map(|item| match &mut item.state {
-        State::Loaded(subject) if subject.post.revision_given && subject.post.revision > Revision::FIRST => {
-            Some(subject)
-        }
+        State::Loaded(subject) if subject.post.revision > Revision::FIRST => Some(subject),
         _ => None,
     });
     join_all(looks.map(async |subject| {

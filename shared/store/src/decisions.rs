@@ -162,9 +162,6 @@ pub trait DecisionStore: Send + Sync {
     /// The decisions of every revision of a post, the oldest first.
     async fn of_post(&self, post: &PostId, deadline: Deadline) -> Result<History, StoreError>;
 
-    /// The highest revision of a post that has a decision, or a tombstone in its place; `None` where it has none.
-    async fn latest(&self, post: &PostId, deadline: Deadline) -> Result<Option<Revision>, StoreError>;
-
     /// What is known of the revisions of a post before this one.
     async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError>;
 
@@ -563,24 +560,6 @@ impl DecisionStore for DynamoDecisions {
         }
     }
 
-    async fn latest(&self, post: &PostId, deadline: Deadline) -> Result<Option<Revision>, StoreError> {
-        const DOING: &str = "looking for the latest decision";
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("post_id = :post")
-            .expression_attribute_values(":post", AttributeValue::S(post.to_string()))
-            .projection_expression("revision")
-            .scan_index_forward(false)
-            .limit(1)
-            .consistent_read(true)
-            .send();
-        let answer = aws::call(DOING, deadline, request).await?;
-        let items = answer.items.ok_or_else(|| aws::empty(DOING))?;
-        Ok(items.first().and_then(number_of).and_then(|number| Revision::try_from(number).ok()))
-    }
-
     async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError> {
         const DOING: &str = "looking for earlier verdicts";
         let (mut before, mut start) = (Before::default(), None);
@@ -827,16 +806,6 @@ impl DecisionStore for MemoryDecisions {
             _ => None,
         });
         Ok(History { records, tombstones: tombstones.collect() })
-    }
-
-    async fn latest(&self, post: &PostId, _: Deadline) -> Result<Option<Revision>, StoreError> {
-        let (kept, graves) = (self.lock(), self.graves());
-        let decided = kept.keys().filter(|(of, _)| of == post).map(|(_, revision)| *revision);
-        let erased = graves.keys().filter_map(|grave| match grave {
-            Grave::Post(of, revision) if of == post => Some(*revision),
-            _ => None,
-        });
-        Ok(decided.chain(erased).max())
     }
 
     async fn before(&self, post: &PostId, revision: Revision, _: Deadline) -> Result<Before, StoreError> {

@@ -189,14 +189,6 @@ impl DecisionStore for Shared {
         self.0.decisions.of_post(post, deadline).await
     }
 
-    async fn latest(&self, post: &PostId, deadline: Deadline) -> Result<Option<Revision>, StoreError> {
-        self.0.called("latest", deadline);
-        if self.0.broken(&Fault::Verdicts) {
-            return Err(throttled("looking for the latest decision"));
-        }
-        self.0.decisions.latest(post, deadline).await
-    }
-
     async fn before(&self, post: &PostId, revision: Revision, deadline: Deadline) -> Result<Before, StoreError> {
         self.0.called("before", deadline);
         if self.0.broken(&Fault::Verdicts) {

@@ -39,26 +39,6 @@ async fn an_edit_without_a_revision_is_decided_as_the_next_one() {
     assert_eq!(unique(&world.sent().1), sent);
 }
 
-/// The place of the first revision may be free: consumers drop what is older than what they know, so an edit is never put there.
-#[tokio::test]
-async fn an_edit_without_a_revision_comes_after_those_that_were_given() {
-    let given = post_with("p", json!({ "text": HARMLESS, "revision": 5 }));
-    for one_batch in [false, true] {
-        let world = Arc::new(World::default());
-        let app = app(&world);
-        let bodies = [given.clone(), post("p", HATEFUL), post("p", UNCERTAIN), post("p", HATEFUL)];
-        if one_batch {
-            assert_eq!(deliver(&app, &bodies).await, Vec::<usize>::new());
-        } else {
-            for body in &bodies {
-                delivered(&app, body).await;
-            }
-        }
-        assert_eq!(decisions(&world)[..2], [(5, 1, Decision::Approve), (6, 1, Decision::Hide)], "{one_batch}");
-        assert!(world.record("p", 1).is_none());
-    }
-}
-
 #[tokio::test]
 async fn an_edit_in_the_same_batch_is_one_too() {
     let world = Arc::new(World::default());

@@ -39,7 +39,6 @@ pub async fn conforms(store: &dyn DecisionStore) {
     reads_what_is_there_and_says_what_is_not(store).await;
     gives_revisions_in_order(store).await;
     knows_verdicts_before(store).await;
-    knows_the_latest(store).await;
     takes_nothing(store).await;
     takes_any_id(store).await;
     what_was_erased_stays_so(store).await;
@@ -218,20 +217,6 @@ async fn erase(store: &dyn DecisionStore, graves: &[Grave], tombstone: Tombstone
     let answers = store.erase(graves, &tombstone, soon()).await;
     assert_eq!(answers.len(), graves.len());
     answers.into_iter().map(Result::unwrap).collect()
-}
-
-/// Whatever stands in the highest place, a decision or a tombstone; what is below the first revision is no place.
-async fn knows_the_latest(store: &dyn DecisionStore) {
-    let post = fresh("latest");
-    let latest = async || store.latest(&post_id(&post), soon()).await.unwrap();
-    assert_eq!(latest().await, None);
-    let tombstone = Tombstone { erased_at: after(1), author: None };
-    erase(store, &[Grave::Below(post_id(&post))], tombstone).await;
-    assert_eq!(latest().await, None);
-    insert(store, &[record(&post, 12), record(&post, 2)]).await;
-    assert_eq!(latest().await, Some(revision(12)));
-    erase(store, &[Grave::Post(post_id(&post), revision(13))], tombstone).await;
-    assert_eq!(latest().await, Some(revision(13)));
 }
 
 /// A tombstone stands in the place of records and of nothing; nothing is inserted over it, superseded or read there.
