@@ -189,6 +189,8 @@ def test_a_word_is_added_to_a_bank_and_taken_out(published, tmp_path):
     finally:
         moderato(published, "registry", "publish", "--policy", "bundled", "--yes")
         moderato(published, "bank", "remove", "campaign", "--yes")
+    # What runs after this is decided by the policy that it knows.
+    published.wait_until(lambda: decided()["policy"]["id"] == "default", 90)
 
 
 def test_what_others_wrote_drives_no_terminal(published):
