@@ -438,7 +438,7 @@ pub async fn carry_out(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks whoever sits there.
+/// Asks the person at the terminal.
 pub fn ask() -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err("nothing was written: this is no terminal, so say `--yes` if it is wanted".into());

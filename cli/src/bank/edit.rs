@@ -46,7 +46,7 @@ pub fn with(source: &str, section: Section, entries: &[String]) -> String {
     all.join("\n") + "\n"
 }
 
-/// The file without the lines that say this, whatever their options and case, examples aside; and how many those were.
+/// The file without the entries that read like this, and how many they were. Options and case do not matter; examples stay.
 ///
 /// # Errors
 /// A file that is no bank.

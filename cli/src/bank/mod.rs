@@ -1,4 +1,4 @@
-//! `moderato bank`: words, phrases, patterns and images that a deployment wants found, whatever a model thinks of them.
+//! `moderato bank`: lists of words, phrases, patterns and images that a deployment's rules look for.
 
 mod edit;
 mod import;

@@ -157,7 +157,7 @@ pub fn reconsider(judge: &Judge, before: &DecisionRecord, heard: Heard<'_>) -> D
     record
 }
 
-/// What stands of the banks in the post's images: in their lines, each by itself and all together, and by their hashes. In whatever language:
+/// What banks find in the post's images: in each line, in all lines together, and by the images' hashes. The language does not matter:
 /// a listed word needs no model.
 fn searched(judge: &Judge, seen: &[Result<&Seen, &'static str>], now: Timestamp) -> BTreeMap<String, SignalRecord> {
     let mut search = judge.banks.search(now);

@@ -37,7 +37,7 @@ async fn a_listed_word_is_stopped_wherever_it_stands_and_the_record_says_where()
         let found: Vec<_> = signal.matches.iter().map(|found| (found.start, found.end)).collect();
         assert_eq!((signal.matches[0].view, found), (view, places), "{fields}");
         assert_eq!(signal.matches[0].label.as_deref(), Some("invented people"));
-        // Law 8, and law 7: what stands there decides the same again.
+        // Laws 7 and 8: deciding again on the record gives the same decision, and the record names no word.
         let written = serde_json::to_string(&record).unwrap().to_lowercase();
         assert!(!written.contains("blorp"), "{written}");
         assert_eq!(record.evidence().signals["campaign"].found, 1);
